@@ -1,0 +1,73 @@
+package admission
+
+import (
+	"context"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/ledger"
+	"github.com/valico-hpc/valico/policy"
+)
+
+// Store is what admission needs of the record. Reads answer KindNotFound for
+// what does not exist or is not the project's. All methods may be called
+// concurrently.
+type Store interface {
+	// Sites lists the admitted sites, by name.
+	Sites(ctx context.Context) ([]broker.Site, error)
+	// Permit returns the newest imported version of a project's permit.
+	Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error)
+	// PermitUsage sums GPU-seconds used and reserved under a permit, over all sites.
+	PermitUsage(ctx context.Context, project broker.ProjectID, id broker.PermitID) (int64, error)
+	// AllocationAt returns the project's allocation at a site that is valid at t.
+	AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error)
+	// Idempotent returns the job that an earlier Admit stored under the key, or
+	// KindNotFound; KindConflict with code "idempotency_reused" if the request
+	// differed.
+	Idempotent(ctx context.Context, project broker.ProjectID, key Idempotency) (broker.Job, broker.Decision, error)
+	// Admit writes everything in one transaction or nothing. It answers
+	// KindQuota with code "budget_exceeded" when the reservation does not fit
+	// the allocation at that moment, and behaves as Idempotent when the key is
+	// already taken. It sets the decision's ledger index.
+	Admit(ctx context.Context, r AdmitRecord) (broker.Job, broker.Decision, error)
+	// Clear writes a clearance in one transaction: the decision, its ledger row,
+	// and for a deny the attempt as refused, the job as not_admitted and the
+	// reservation as settled with nothing booked. An allow leaves the attempt
+	// clearing: only its receipt makes it ready. It checks that the attempt is
+	// clearing and answers KindConflict otherwise.
+	Clear(ctx context.Context, r ClearRecord) (broker.Decision, error)
+}
+
+// Idempotency is a client's key and the hash of the request that used it.
+type Idempotency struct {
+	Key         string
+	RequestHash [32]byte
+}
+
+// AdmitRecord is one admission. Attempt and Reservation are nil unless allowed.
+type AdmitRecord struct {
+	Job         broker.Job
+	SpecBytes   []byte
+	Decision    broker.Decision
+	Entry       ledger.Entry
+	Attempt     *broker.Attempt
+	Reservation *broker.Reservation
+	Idempotency Idempotency // Key "" when the client gave none
+}
+
+// ClearRecord is one clearance of one attempt. Token fences it.
+type ClearRecord struct {
+	Attempt  broker.AttemptID
+	Token    int64
+	Decision broker.Decision
+	Entry    ledger.Entry
+}
+
+// Engine evaluates canonical policy input. It fails closed: an error is never
+// an allow.
+type Engine interface {
+	Evaluate(ctx context.Context, input []byte) (policy.Result, error)
+	// Digest names the packs that decide, Version the engine.
+	Digest() string
+	Version() string
+}

@@ -1,0 +1,75 @@
+package broker
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"strings"
+)
+
+// Identifiers are opaque: 128 random bits that say nothing of what they name,
+// because some of them reach a scheduler that strangers can read (promise P12).
+type (
+	// TenantID names an organisation that owns tokens, jobs and blobs.
+	TenantID string
+	// ProjectID names a tenant's unit that holds allocations and permits.
+	ProjectID string
+	// PersonID is the natural person's identifier as permits write it,
+	// for example an eduPersonPrincipalName; it is not opaque.
+	PersonID string
+	// TokenID names a person's token; it is not the secret.
+	TokenID string
+	// SiteID names an admitted site.
+	SiteID string
+	// JobID names a job.
+	JobID string
+	// AttemptID names one execution of a job.
+	AttemptID string
+	// DecisionID names an admission or a clearance.
+	DecisionID string
+	// OrderID names a work order.
+	OrderID string
+	// AllocationID names GPU-hours granted to a project at a site.
+	AllocationID string
+	// ReservationID names GPU-hours set aside for one attempt.
+	ReservationID string
+	// ReleaseID names a reviewer's release of outputs.
+	ReleaseID string
+	// PermitID is the authority's identifier of a permit; it is not opaque.
+	PermitID string
+)
+
+//nolint:gochecknoglobals // a constant in all but syntax
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// NewID draws an identifier: prefix, an underscore, and 128 bits from
+// crypto/rand as 26 characters of lower-case Crockford base32.
+func NewID[T ~string](prefix string) T {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never returns an error
+	return T(prefix + "_" + idEncoding.EncodeToString(b[:]))
+}
+
+// ValidID reports whether s has the form that NewID gives for this prefix.
+func ValidID(prefix, s string) bool {
+	rest, ok := strings.CutPrefix(s, prefix+"_")
+	if !ok || len(rest) != 26 {
+		return false
+	}
+	_, err := idEncoding.DecodeString(rest)
+	return err == nil
+}
+
+// Digest is "sha256:" and 64 lower-case hexadecimal digits.
+type Digest string
+
+// Valid reports whether d has the only form that Valico accepts.
+func (d Digest) Valid() bool {
+	hex, ok := strings.CutPrefix(string(d), "sha256:")
+	if !ok || len(hex) != 64 {
+		return false
+	}
+	return strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// Hex returns the digits without the algorithm.
+func (d Digest) Hex() string { return strings.TrimPrefix(string(d), "sha256:") }

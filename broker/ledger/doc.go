@@ -1,0 +1,2 @@
+// Package ledger is the transparency log of every decision and human act.
+package ledger
