@@ -2,7 +2,9 @@ package broker
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"strings"
 )
 
@@ -64,11 +66,17 @@ type Digest string
 
 // Valid reports whether d has the only form that Valico accepts.
 func (d Digest) Valid() bool {
-	hex, ok := strings.CutPrefix(string(d), "sha256:")
-	if !ok || len(hex) != 64 {
+	digits, ok := strings.CutPrefix(string(d), "sha256:")
+	if !ok || len(digits) != 64 {
 		return false
 	}
-	return strings.Trim(hex, "0123456789abcdef") == ""
+	return strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// DigestOf is the SHA-256 of b.
+func DigestOf(b []byte) Digest {
+	h := sha256.Sum256(b)
+	return Digest("sha256:" + hex.EncodeToString(h[:]))
 }
 
 // Hex returns the digits without the algorithm.

@@ -63,3 +63,14 @@ type Dataset struct {
 	Synthetic  bool
 	CheckedAt  time.Time
 }
+
+// Dataset finds the registry entry that a use means: the same PURI, whole, and
+// the same version unless the use names none.
+func (s Site) Dataset(u DatasetUse) (Dataset, bool) {
+	for _, d := range s.Datasets {
+		if d.PURI == u.PURI && (u.Version == "" || u.Version == d.Version) {
+			return d, true
+		}
+	}
+	return Dataset{}, false
+}

@@ -15,6 +15,10 @@ import (
 type Store interface {
 	// Sites lists the admitted sites, by name.
 	Sites(ctx context.Context) ([]broker.Site, error)
+	// Site returns a site by its id or name.
+	Site(ctx context.Context, nameOrID string) (broker.Site, error)
+	// Decisions lists a job's decisions, oldest first.
+	Decisions(ctx context.Context, id broker.JobID) ([]broker.Decision, error)
 	// Permit returns the newest imported version of a project's permit.
 	Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error)
 	// PermitUsage sums GPU-seconds used and reserved under a permit, over all sites.
@@ -70,4 +74,20 @@ type Engine interface {
 	// Digest names the packs that decide, Version the engine.
 	Digest() string
 	Version() string
+}
+
+// ClearRequest asks whether one attempt may run, with its image as built.
+type ClearRequest struct {
+	Job     broker.Job
+	Attempt broker.Attempt
+	Token   int64 // the caller's fencing token
+	Image   policy.Image
+}
+
+// Cleared is a recorded clearance with the evidence that it rests on.
+type Cleared struct {
+	Decision broker.Decision
+	Permit   broker.PermitRecord
+	Site     broker.Site
+	Account  string
 }

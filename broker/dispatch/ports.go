@@ -5,28 +5,39 @@ import (
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/admission"
 	"github.com/valico-hpc/valico/policy"
 )
 
 // Store is what dispatch needs of the record: claim work under a lease, and
 // move it on under that lease's fencing token.
 type Store interface {
-	// Claim leases attempts in the given states whose lease is free or over,
-	// oldest first. Each claim raises the attempt's fencing token.
+	// Claim leases attempts in the given states that are due (due_at ≤ now) and
+	// whose lease is free or over, oldest due first. Each claim raises the
+	// attempt's fencing token.
 	Claim(ctx context.Context, q ClaimQuery) ([]Claimed, error)
-	// Renew extends leases; an attempt whose token is stale is left out of the
-	// answer.
-	Renew(ctx context.Context, owner string, ids []broker.AttemptID, until time.Time) ([]broker.AttemptID, error)
+	// Renew extends the leases of claims; those whose token is stale are left
+	// out of the answer.
+	Renew(ctx context.Context, cs []Claimed, until time.Time) ([]broker.AttemptID, error)
+	// Release ends leases and makes each attempt due again at its time. A stale
+	// token is no error: somebody else has the attempt.
+	Release(ctx context.Context, rs []Released) error
 	// Advance moves one attempt, and with it its job, in one transaction with
 	// an outbox event for each state that changed. It answers KindConflict with
 	// code "lease_lost" when the token is stale and a *broker.TransitionError
 	// when the edge does not exist. A change to done settles the reservation:
 	// Usage.GPUSeconds is booked, the rest is refunded.
 	Advance(ctx context.Context, c Claimed, ch Change) (broker.Attempt, error)
-	// Decision returns a stored decision.
-	Decision(ctx context.Context, id broker.DecisionID) (broker.Decision, error)
 	// SpecBytes returns the canonical job spec as stored.
 	SpecBytes(ctx context.Context, id broker.JobID) ([]byte, error)
+	// OrderBytes returns Change.Order as it was stored with the attempt.
+	OrderBytes(ctx context.Context, id broker.AttemptID) ([]byte, error)
+}
+
+// Released is a claim given back, due again at Due.
+type Released struct {
+	Claimed Claimed
+	Due     time.Time
 }
 
 // ClaimQuery asks for work.
@@ -58,7 +69,7 @@ type Change struct {
 	Clearance  broker.DecisionID
 	Order      broker.OrderID
 	Receipt    []byte // stored with the attempt; required by To = ready
-	Envelope   []byte // the signed order; required by To = submitting
+	OrderBytes []byte // the encoded signed order; required by To = ready
 	Usage      broker.Usage
 	Outputs    *broker.OutputManifest
 	StartedAt  time.Time
@@ -99,6 +110,17 @@ type Packaged struct {
 // OrderSigner signs work orders with the broker's order key.
 type OrderSigner interface {
 	Sign(ctx context.Context, o broker.WorkOrder, e broker.Evidence) (broker.SignedOrder, error)
+}
+
+// OrderCodec turns a signed order into the bytes that are stored and staged.
+type OrderCodec interface {
+	Encode(o broker.SignedOrder) ([]byte, error)
+	Decode(b []byte) (broker.SignedOrder, error)
+}
+
+// Clearer decides whether an attempt may run; package admission satisfies it.
+type Clearer interface {
+	Clear(ctx context.Context, r admission.ClearRequest) (admission.Cleared, error)
 }
 
 // Ledger gives a receipt for a leaf, integrating and signing a checkpoint

@@ -1,0 +1,24 @@
+// Package dispatch moves admitted attempts on: package the image, clear it,
+// sign the work order, hand it to a site, watch it and settle it.
+//
+// Its one loop claims attempts that are due, under a lease with a fencing
+// token, takes each as far as it will go, and gives it back with the time at
+// which it is due again:
+//
+//	packaging ─ Packager ─▶ clearing ─ Clearer + Ledger + OrderSigner ─▶ ready
+//	ready ─▶ submitting ─ Site.Start ─▶ queued … running … sealing ─ Site.Reports ─▶ done
+//
+// It knows no adapter, no image format and no HTTP: it declares the ports it
+// calls in ports.go and cmd/valico wires them.
+//
+// Two invariants must never break: the signed order is stored with the receipt
+// of its clearance before a site hears of it, and what a site is told after a
+// lost answer is byte for byte the same order, so that a repeated Start finds
+// the first one. Hence a crash between any two statements is healed by doing
+// the step again.
+//
+// A part that does not answer leaves the attempt where it is, due again later.
+// Start at loop.go, then step.go and watch.go. Tests run the loop over the real
+// store with scripted sites; the kill -9 attack over real processes is in
+// cmd/valico.
+package dispatch
