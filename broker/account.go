@@ -43,6 +43,9 @@ func (Secret) String() string { return "REDACTED" }
 // GoString hides the secret from %#v.
 func (Secret) GoString() string { return "REDACTED" }
 
+// MarshalText hides the secret from encoders, which slog uses for structs.
+func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+
 // LogValue hides the secret from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("REDACTED") }
 
