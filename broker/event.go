@@ -28,3 +28,10 @@ type Event struct {
 	Text    string
 	At      time.Time
 }
+
+// OutboxEvent is an event that a transaction wrote beside the change it tells
+// of, waiting to be sent. ID orders the outbox.
+type OutboxEvent struct {
+	ID    int64
+	Event Event
+}
