@@ -1,5 +1,3 @@
-//go:build admission_pending
-
 package admission
 
 import (

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/ledger/receipt"
 	"github.com/valico-hpc/valico/policy"
 	"github.com/valico-hpc/valico/policy/permit"
 )
@@ -50,7 +51,7 @@ func Input(f Facts) policy.Input {
 	return policy.Input{
 		Schema:    policy.InputSchema,
 		Moment:    f.Moment,
-		Now:       stamp(f.Now),
+		Now:       receipt.Stamp(f.Now),
 		Job:       jobInput(f.Spec),
 		Image:     f.Image,
 		Submitter: submitterInput(f.Principal),
@@ -58,11 +59,6 @@ func Input(f Facts) policy.Input {
 		Site:      siteInput(f.Site, f.Spec.Datasets, f.Principal.Person.ID),
 		Budget:    budgetInput(f),
 	}
-}
-
-// stamp writes a time the one way that input and documents use.
-func stamp(t time.Time) string {
-	return t.UTC().Truncate(time.Microsecond).Format("2006-01-02T15:04:05.000000Z")
 }
 
 func jobInput(s broker.JobSpec) policy.Job {
@@ -152,7 +148,7 @@ func budgetInput(f Facts) policy.Budget {
 		Needed: f.Spec.Resources.GPUSeconds(f.Site.KillMargin),
 	}
 	if a.ID != "" {
-		b.ValidFrom, b.ValidUntil = stamp(a.ValidFrom), stamp(a.ValidUntil)
+		b.ValidFrom, b.ValidUntil = receipt.Stamp(a.ValidFrom), receipt.Stamp(a.ValidUntil)
 	}
 	return b
 }

@@ -1,5 +1,3 @@
-//go:build admission_pending
-
 package admission
 
 import (
@@ -21,15 +19,11 @@ type Trust struct {
 func (t Trust) Check(rec broker.PermitRecord) PermitFacts {
 	f := PermitFacts{Digest: rec.Digest, StatusMaxAge: t.StatusMaxAge, Latest: true}
 	v, err := permit.Verify(rec.JWS, t.Issuers)
-	if err != nil {
-		f.InScope = false
-		f.Verified = permit.CodeOf(err) == permit.CodeScope
-	} else {
-		f.Verified, f.InScope = true, true
-	}
+	f.InScope = err == nil
+	f.Verified = err == nil || permit.CodeOf(err) == permit.CodeScope // out of scope, yet signed
 	f.Document, f.IssuerKey = v.Document, v.KeyID
 	st, err := permit.VerifyStatus(rec.Status, t.StatusKeys)
-	if err == nil && st.PermitID == v.Document.ID && st.Version == v.Document.Version {
+	if err == nil && st.Issuer == v.Issuer && st.PermitID == v.Document.ID && st.Version == v.Document.Version {
 		f.Status, f.StatusAt = st.Status, st.At
 	}
 	return f

@@ -1,5 +1,3 @@
-//go:build admission_pending
-
 package admission
 
 import (
@@ -243,7 +241,7 @@ func (s *Service) decision(d decided) (broker.Decision, ledger.Entry, error) {
 	r := d.job.Spec.Resources
 	doc := receipt.Document{
 		Schema: receipt.DocumentSchema, Kind: d.kind, Decision: string(id), Job: string(d.job.ID),
-		Attempt: string(d.attempt), Tenant: string(d.job.Tenant), At: stamp(d.facts.Now), Verdict: d.result.Verdict,
+		Attempt: string(d.attempt), Tenant: string(d.job.Tenant), At: receipt.Stamp(d.facts.Now), Verdict: d.result.Verdict,
 		Reasons: []receipt.Reason{}, Submitter: string(d.job.Submitter),
 		Permit: string(d.permit.ID), PermitVersion: d.permit.Version, PermitDigest: string(d.permit.Digest),
 		StatusDigest: string(broker.DigestOf(d.permit.Status)), Spec: string(d.job.SpecDigest), Image: string(d.image),
