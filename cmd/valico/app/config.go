@@ -1,0 +1,111 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config says how a broker runs. It is read from one YAML file; flags and
+// VALICO_* variables may override its top level.
+type Config struct {
+	// DataDir holds everything that the broker keeps: record, keys, images and
+	// the folders of sites whose agent runs in this process.
+	DataDir string `yaml:"data_dir"`
+	// Listen is a TCP address; port 0 takes a free one.
+	Listen string `yaml:"listen"`
+	// Authorities is a file that pins permit issuers, status keys and officers.
+	Authorities string `yaml:"authorities"`
+	// Exec is the valico-exec that local sites run; empty looks beside this
+	// program, then on PATH.
+	Exec string `yaml:"exec"`
+	// StatusMaxAge is how old a permit's status may be when a job starts.
+	StatusMaxAge time.Duration `yaml:"status_max_age"`
+	// Poll is how often dispatch and agents look at running work.
+	Poll time.Duration `yaml:"poll"`
+	// Slurm says how the agent of each Slurm site reaches its scheduler.
+	Slurm map[string]SlurmConfig `yaml:"slurm"`
+
+	Log *slog.Logger `yaml:"-"`
+	// Step is told the name of each point between two writes; the kill tests
+	// set it. Nil does nothing.
+	Step func(name string) `yaml:"-"`
+}
+
+// SlurmConfig is how one in-process agent reaches slurmrestd: it starts one per
+// mapped person, under that person's uid, on a socket in a folder of their own.
+type SlurmConfig struct {
+	Slurmrestd string   `yaml:"slurmrestd"` // program; "slurmrestd"
+	Conf       string   `yaml:"slurm_conf"` // SLURM_CONF
+	Prefix     []string `yaml:"prefix"`     // a command put before slurmrestd, for example to enter a namespace
+	Run        string   `yaml:"run"`        // folder for the sockets
+	SiteDir    string   `yaml:"site_dir"`   // shared with the nodes; below data_dir when empty
+	Partition  string   `yaml:"partition"`
+	Account    string   `yaml:"account"`
+	QoS        string   `yaml:"qos"`
+	Exec       string   `yaml:"exec"` // valico-exec as the nodes see it
+}
+
+// DefaultConfig is what a broker without a file runs with.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "127.0.0.1:8440", StatusMaxAge: 15 * time.Minute, Poll: 500 * time.Millisecond,
+	}
+}
+
+// LoadConfig reads a file over the defaults. An unknown key is an error.
+func LoadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	b, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+	if err != nil {
+		return c, fmt.Errorf("read the configuration: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Validate reports every problem at once, each with its path.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(path, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
+	}
+	if c.DataDir == "" {
+		bad("data_dir", "required: the folder that holds the broker's record")
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		bad("listen", "%q is no host:port", c.Listen)
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		bad("listen", "%q: tokens travel in clear text, so listen on loopback and put a TLS proxy before it", c.Listen)
+	}
+	if c.StatusMaxAge <= 0 {
+		bad("status_max_age", "must be positive, got %s", c.StatusMaxAge)
+	}
+	if c.Poll <= 0 {
+		bad("poll", "must be positive, got %s", c.Poll)
+	}
+	for name, s := range c.Slurm {
+		if s.Conf == "" {
+			bad("slurm."+name+".slurm_conf", "required: the path of slurm.conf")
+		}
+		for key, p := range map[string]string{"slurm_conf": s.Conf, "run": s.Run, "site_dir": s.SiteDir, "exec": s.Exec} {
+			if p != "" && !filepath.IsAbs(p) {
+				bad("slurm."+name+"."+key, "%q must be an absolute path", p)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
