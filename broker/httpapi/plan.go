@@ -1,0 +1,46 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/valico-hpc/valico/broker/admission"
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+)
+
+func (s *Server) plan() {
+	handle(s, op{
+		method: http.MethodPost, path: "/v1/plan", id: "plan-job", summary: "What would be decided now, site by site; nothing is recorded",
+		rule: signedIn, example: wire.Plan{
+			Verdict: "allow", Site: "local", DaysLeft: 365, PermitGPUHoursLeft: 99.5, Reviewer: "Sandbox permit authority",
+			Sites: []wire.SitePlan{{Site: "local", Verdict: "allow", Reasons: []wire.Reason{}, Obligations: []string{}, GPUHours: 0.2, GPUHoursLeft: 100}},
+		},
+	}, s.planJob)
+}
+
+type planInput struct{ Body wire.JobSpec }
+
+func (s *Server) planJob(ctx context.Context, in *planInput) (*body[wire.Plan], error) {
+	p, err := s.d.Admission.Plan(ctx, admission.Request{Principal: principal(ctx), Spec: in.Body.Noun()})
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return &body[wire.Plan]{NewPlan(p)}, nil
+}
+
+// NewPlan gives a plan as it travels; a plan made without a server is shown in
+// the same form.
+func NewPlan(p admission.Plan) wire.Plan {
+	w := wire.Plan{
+		Verdict: string(p.Verdict), Site: p.Site, Sites: []wire.SitePlan{}, DaysLeft: p.DaysLeft,
+		PermitGPUHoursLeft: p.PermitGPUHoursLeft, Reviewer: p.Reviewer,
+	}
+	for _, sp := range p.Sites {
+		w.Sites = append(w.Sites, wire.SitePlan{
+			Site: sp.Site.Name, Verdict: string(sp.Verdict), Reasons: wire.NewReasons(sp.Reasons),
+			Obligations: append([]string{}, sp.Obligations...), GPUHours: sp.GPUHours, GPUHoursLeft: sp.GPUHoursLeft,
+		})
+	}
+	return w
+}

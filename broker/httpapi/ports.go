@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/admission"
+	"github.com/valico-hpc/valico/broker/airlock"
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/broker/ledger"
+	"github.com/valico-hpc/valico/broker/ledger/receipt"
+)
+
+// Admission takes decisions. Package admission satisfies it.
+type Admission interface {
+	Submit(ctx context.Context, r admission.Request) (broker.Job, broker.Decision, error)
+	Plan(ctx context.Context, r admission.Request) (admission.Plan, error)
+}
+
+// Accounts are persons and their tokens. Reads answer KindNotFound for what
+// does not exist or is another tenant's; adding what exists is KindConflict.
+type Accounts interface {
+	// PersonByToken finds the token with that hash, whether or not it is still
+	// valid, and its person; KindNotFound when there is none.
+	PersonByToken(ctx context.Context, hash [32]byte) (broker.Person, broker.Token, error)
+	AddPerson(ctx context.Context, p broker.Person) error
+	People(ctx context.Context, tenant broker.TenantID) ([]broker.Person, error)
+	AddToken(ctx context.Context, t broker.Token) error
+	RevokeToken(ctx context.Context, tenant broker.TenantID, id broker.TokenID) error
+	Tokens(ctx context.Context, tenant broker.TenantID, person broker.PersonID) ([]broker.Token, error)
+}
+
+// Sites are the admitted sites and the GPU time granted there.
+type Sites interface {
+	AddSite(ctx context.Context, s broker.Site) error
+	Sites(ctx context.Context) ([]broker.Site, error)
+	Site(ctx context.Context, nameOrID string) (broker.Site, error)
+	AddAllocation(ctx context.Context, a broker.Allocation) error
+	Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error)
+}
+
+// Permits are a project's imported permits. Writes append their ledger row in
+// the same transaction and return its index.
+type Permits interface {
+	ImportPermit(ctx context.Context, r broker.PermitRecord, e ledger.Entry) (int64, error)
+	SetPermitStatus(ctx context.Context, project broker.ProjectID, id broker.PermitID, status []byte, at time.Time, e ledger.Entry) (int64, error)
+	Permits(ctx context.Context, project broker.ProjectID) ([]broker.PermitRecord, error)
+	Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error)
+}
+
+// Jobs are a project's jobs and what is recorded of them.
+type Jobs interface {
+	Jobs(ctx context.Context, project broker.ProjectID, cursor string, limit int) ([]broker.Job, string, error)
+	Job(ctx context.Context, project broker.ProjectID, id broker.JobID) (broker.Job, error)
+	Attempts(ctx context.Context, id broker.JobID) ([]broker.Attempt, error)
+	Decisions(ctx context.Context, id broker.JobID) ([]broker.Decision, error)
+	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
+	Events(ctx context.Context, tenant broker.TenantID, id broker.JobID, after int64, limit int) ([]broker.Event, error)
+}
+
+// Store is the record. One type satisfies all of it.
+type Store interface {
+	Accounts
+	Sites
+	Permits
+	Jobs
+}
+
+// Airlock lets outputs leave. Package airlock satisfies it.
+type Airlock interface {
+	Outputs(ctx context.Context, p broker.Person, id broker.JobID) ([]airlock.Sealed, error)
+	Release(ctx context.Context, p broker.Person, id broker.JobID, envelope []byte) (broker.Release, error)
+	Open(ctx context.Context, p broker.Person, id broker.JobID, path string) (io.ReadCloser, broker.OutputFile, error)
+}
+
+// Blobs are a tenant's image layers, by digest. Put reads r to its end and
+// refuses with KindInvalid what is not size bytes of that digest; putting a
+// blob twice is no error.
+type Blobs interface {
+	Has(ctx context.Context, tenant broker.TenantID, d broker.Digest) (bool, error)
+	Put(ctx context.Context, tenant broker.TenantID, d broker.Digest, sizeBytes int64, r io.Reader) error
+}
+
+// Ledger is the transparency log. Package ledger satisfies it.
+type Ledger interface {
+	Origin() string
+	Checkpoint(ctx context.Context) ([]byte, error)
+	Leaves(ctx context.Context, from int64, n int) ([]receipt.Hash, error)
+	Records(ctx context.Context, tenant broker.TenantID, from int64, limit int) ([]ledger.Row, error)
+}
+
+// Hub wakes whoever follows a job. Package telemetry satisfies it.
+type Hub interface {
+	Subscribe(tenant broker.TenantID, job broker.JobID) (wake <-chan struct{}, cancel func())
+}
+
+// Probe measures a site through its agent.
+type Probe interface {
+	Check(ctx context.Context, site broker.Site) ([]wire.Check, error)
+}

@@ -1,0 +1,21 @@
+package wire
+
+// Plan is a decision that is not taken.
+type Plan struct {
+	Verdict            string     `json:"verdict" enum:"allow,deny,review"`
+	Site               string     `json:"site,omitempty" doc:"The site that would take the job." example:"local"`
+	Sites              []SitePlan `json:"sites" nullable:"false"`
+	DaysLeft           int        `json:"days_left" doc:"Whole days until the permit's access period ends."`
+	PermitGPUHoursLeft float64    `json:"permit_gpu_hours_left" doc:"What the permit's ceiling holds; -1 when it sets none."`
+	Reviewer           string     `json:"reviewer" doc:"Who reviews the outputs."`
+}
+
+// SitePlan is what policy says of a job at one site.
+type SitePlan struct {
+	Site         string   `json:"site" example:"local"`
+	Verdict      string   `json:"verdict" enum:"allow,deny,review"`
+	Reasons      []Reason `json:"reasons" nullable:"false"`
+	Obligations  []string `json:"obligations" nullable:"false"`
+	GPUHours     float64  `json:"gpu_hours" doc:"What the job would reserve."`
+	GPUHoursLeft float64  `json:"gpu_hours_left" doc:"What the project's allocation there holds."`
+}
