@@ -1,0 +1,236 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+)
+
+// Config are an Agent's parts and settings; zero values of settings take the
+// defaults named.
+type Config struct {
+	Site      broker.SiteID // required
+	Dir       string        // the site's folder, absolute; required
+	ExecPath  string        // valico-exec as the nodes see it, absolute; required
+	Scheduler Scheduler     // required
+	Blobs     Blobs         // required
+	Publisher Publisher     // required
+	// Accounts gives the uid and gid of an operating-system account. Nil means
+	// that every account is this process's own user.
+	Accounts func(account string) (uid, gid int, err error)
+
+	PollEvery      time.Duration // how often everything is looked after; 500 ms
+	Retry          time.Duration // how long after a fault a step is tried again; 1 s
+	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
+	TelemetryGrace time.Duration // how long a sealed attempt waits for its telemetry; 10 s
+	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 30 s
+	SealFiles      int           // files sealed of one attempt at most; 100 000
+	SealBytes      int64         // bytes sealed of one attempt at most; 1 TiB
+
+	Now func() time.Time // time.Now
+	Log *slog.Logger     // discards
+	// Step is told the name of each point between two writes; tests that kill
+	// the process at one of them set it. Nil does nothing.
+	Step func(name string)
+}
+
+// Agent obeys work orders at one site. It is safe for concurrent use.
+type Agent struct {
+	cfg  Config
+	gate gate
+	kick chan struct{}
+
+	mu      sync.Mutex
+	entries map[broker.AttemptID]*entry
+	steps   sync.WaitGroup // those that run
+}
+
+// New opens a site's folder and takes up its journal.
+func New(c Config) (*Agent, error) {
+	return open(c, pinned{path: filepath.Join(c.Dir, "trust.json")})
+}
+
+func open(c Config, g gate) (*Agent, error) {
+	switch {
+	case !safeName(string(c.Site)):
+		return nil, errors.New("agent: a site is required")
+	case !filepath.IsAbs(c.Dir) || !filepath.IsAbs(c.ExecPath):
+		return nil, errors.New("agent: the site's folder and the launcher are absolute paths")
+	case c.Scheduler == nil || c.Blobs == nil || c.Publisher == nil:
+		return nil, errors.New("agent: a scheduler, blobs and a publisher are required")
+	}
+	c.defaults()
+	a := &Agent{cfg: c, gate: g, kick: make(chan struct{}, 1), entries: map[broker.AttemptID]*entry{}}
+	if err := a.makeDirs(); err != nil {
+		return nil, err
+	}
+	if err := a.load(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (c *Config) defaults() {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&c.PollEvery, 500*time.Millisecond)
+	def(&c.Retry, time.Second)
+	def(&c.LostAfter, 2*time.Second)
+	def(&c.TelemetryGrace, 10*time.Second)
+	def(&c.UsageGrace, 30*time.Second)
+	if c.SealFiles <= 0 {
+		c.SealFiles = 100_000
+	}
+	if c.SealBytes <= 0 {
+		c.SealBytes = 1 << 40
+	}
+	if c.Accounts == nil {
+		c.Accounts = func(string) (int, int, error) { return os.Geteuid(), os.Getegid(), nil }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Step == nil {
+		c.Step = func(string) {}
+	}
+}
+
+func (a *Agent) now() time.Time { return a.cfg.Now().UTC().Truncate(time.Microsecond) }
+
+// Run looks after every attempt until ctx ends, waits for the steps that run,
+// and returns the cause. What runs at the scheduler runs on.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.steps.Wait()
+	t := time.NewTicker(a.cfg.PollEvery)
+	defer t.Stop()
+	for {
+		a.pass(ctx)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		case <-a.kick:
+		}
+	}
+}
+
+// Turn looks after every attempt once and waits for it.
+func (a *Agent) Turn(ctx context.Context) {
+	a.pass(ctx)
+	a.steps.Wait()
+}
+
+func (a *Agent) wake() {
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+}
+
+// pass asks the scheduler once for all and begins a step of every attempt of
+// which none runs. A long step, such as staging a large image, holds nobody up.
+func (a *Agent) pass(ctx context.Context) {
+	idle := a.idle()
+	seen, asked := a.watch(ctx, idle)
+	for _, e := range idle {
+		a.steps.Go(func() {
+			defer a.release(e)
+			a.drive(ctx, e, seen, asked)
+		})
+	}
+}
+
+// idle marks every attempt of which no step runs as busy and returns them.
+func (a *Agent) idle() []*entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []*entry
+	for _, e := range a.entries {
+		if !e.busy {
+			e.busy = true
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// release ends a step, and forgets an attempt of which nothing is left to do:
+// its journal stays.
+func (a *Agent) release(e *entry) {
+	rec, _ := e.snapshot()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e.busy = false
+	if rec.final() {
+		delete(a.entries, rec.Attempt)
+	}
+}
+
+// watch asks after every launch that the scheduler may know; asked is false
+// when it did not answer.
+func (a *Agent) watch(ctx context.Context, es []*entry) (seen map[string]Status, asked bool) {
+	var ls []broker.Launch
+	for _, e := range es {
+		if r, _ := e.snapshot(); r.State == stateSubmitted {
+			ls = append(ls, a.launch(r))
+		}
+	}
+	if len(ls) == 0 {
+		return nil, false
+	}
+	sts, err := a.cfg.Scheduler.Watch(ctx, ls)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.cfg.Log.WarnContext(ctx, "scheduler does not answer", "error", err)
+		}
+		return nil, false
+	}
+	seen = make(map[string]Status, len(sts))
+	for _, s := range sts {
+		seen[s.Name] = s
+	}
+	return seen, true
+}
+
+// launch is what the scheduler is given. Everything in it is opaque.
+func (a *Agent) launch(r record) broker.Launch {
+	dir := a.attemptDir(r.Attempt)
+	return broker.Launch{
+		Name: string(r.Attempt), Account: r.Account, OrderDigest: r.Digest, Dir: dir,
+		Argv:      []string{a.cfg.ExecPath, "run", "--site", a.cfg.Dir, "--attempt", dir},
+		Resources: r.Limits.resources(),
+	}
+}
+
+func (a *Agent) attemptDir(id broker.AttemptID) string {
+	return filepath.Join(a.cfg.Dir, "attempts", string(id))
+}
+
+// drive does one step and says what went wrong.
+func (a *Agent) drive(ctx context.Context, e *entry, seen map[string]Status, asked bool) {
+	r, see := e.snapshot()
+	if a.now().Before(see.retryAt) {
+		return
+	}
+	st, known := seen[string(r.Attempt)]
+	if err := a.step(ctx, e, watched{status: st, known: known, asked: asked && r.State == stateSubmitted}); err != nil {
+		e.look(func(s *sight) { s.retryAt = a.now().Add(a.cfg.Retry) })
+		if ctx.Err() == nil {
+			a.cfg.Log.WarnContext(ctx, "attempt step", "attempt_id", r.Attempt, "job_id", r.Job, "state", string(r.State),
+				"error", fmt.Errorf("from %s: %w", r.State, err))
+		}
+	}
+}

@@ -1,0 +1,39 @@
+// Package agent is a site's own process: the only thing that talks to the
+// site's scheduler. It verifies work orders with keys the site pinned, keeps a
+// journal, stages image and order, submits, watches, passes telemetry on, and
+// seals what an attempt wrote until a reviewer releases it.
+//
+//	Start ─ order.Verify ─▶ received ─ stage ─▶ staged ─▶ submitting ─ Scheduler.Submit ─▶ submitted
+//	      ─ scheduler says gone, spool says how ─▶ ended ─ out/ to the quarantine ─▶ sealed
+//
+// The journal has one file per attempt, replaced atomically and flushed before
+// the step that it announces. After a crash New reads it and every step is done
+// again: staging renames a whole folder into place, Submit is idempotent by
+// name and order digest, sealing copies into a new folder and renames it.
+//
+// Three invariants must never break: nothing is submitted that order.Verify has
+// not passed; an attempt is submitted as one launch however often a step is
+// repeated, and one whose fate cannot be known ends as lost; and nothing in the
+// quarantine is served unless its manifest's digest is in a statement that a
+// pinned officer signed, who is not the submitter.
+//
+// How an attempt ended: the outcome record of its spool says it. A spool's
+// "cancelled" only means that TERM came, so a scheduler that knows why (time
+// limit, preemption, memory, node) is believed over it. Without an outcome
+// record the scheduler's oom, walltime, node_fail, preempted and cancelled
+// count; anything else is lost. If there is no start mark either, the agent
+// creates it, so that the launch can never start later, and the attempt ends as
+// launch_failed or cancelled.
+//
+// Telemetry: event 1 of an attempt is the agent's own word on the order, then
+// come the spool's records as far as the order's telemetry level lets them out,
+// then notices of sealing. The acknowledged place in the spool and the last
+// number are journaled together, so a restart sends the same events under the
+// same numbers. The outcome does not wait for telemetry for ever: an attempt is
+// reported done when its events are acknowledged or Config.TelemetryGrace after
+// it was sealed; what is left is still sent afterwards.
+//
+// The package knows no SQL, HTTP or policy, and no scheduler but its port
+// (ports.go). Start reading at agent.go, then step.go. Tests abandon an agent
+// after every journal write and open another over the same folder.
+package agent

@@ -1,0 +1,61 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/airlock"
+	"github.com/valico-hpc/valico/policy/permit"
+)
+
+// gate is what stands between a message and anything that happens. There is
+// one, pinned; tests of what lies behind it put their own in its place.
+type gate interface {
+	// order verifies order.json; marked says that the journal holds another
+	// order of the attempt.
+	order(ctx context.Context, raw []byte, now time.Time, marked bool) (passed, error)
+	release(envelope []byte) (airlock.Statement, error)
+}
+
+// passed is what the agent takes over from a verified order.
+type passed struct {
+	order   broker.WorkOrder
+	sandbox bool
+}
+
+// pinned verifies with the site's trust file, read anew each time so that a
+// key taken out of it counts at once.
+type pinned struct{ path string }
+
+func (p pinned) order(ctx context.Context, raw []byte, now time.Time, marked bool) (passed, error) {
+	t, err := p.trust()
+	if err != nil {
+		return passed{}, err
+	}
+	v, err := order.Verify(ctx, raw, t, order.At{Stage: order.StageAgent, Now: now, Marked: marked})
+	if err != nil {
+		return passed{}, err
+	}
+	return passed{order: v.Order, sandbox: v.Permit.LegalRegime == permit.RegimeSandbox}, nil
+}
+
+func (p pinned) release(envelope []byte) (airlock.Statement, error) {
+	t, err := p.trust()
+	if err != nil {
+		return airlock.Statement{}, err
+	}
+	return order.VerifyRelease(envelope, t)
+}
+
+func (p pinned) trust() (order.Trust, error) {
+	t, err := order.LoadTrust(p.path)
+	if err != nil {
+		return order.Trust{}, &broker.Error{
+			Kind: broker.KindUnavailable, Code: "trust_unavailable", Message: "the site's trust file cannot be used",
+			Rule: "nothing is verified without the keys that the site pinned", Help: "look at trust.json of the site", Who: "the site operator", Err: err,
+		}
+	}
+	return t, nil
+}

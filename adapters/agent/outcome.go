@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/spool"
+)
+
+// scan is what the spool says of start and end, read ahead of what is
+// published, so that an outcome never waits for telemetry.
+type scan struct {
+	offset  int64
+	started time.Time
+	outcome *spool.Record
+	damaged bool
+}
+
+// scan reads on in the spool. A damaged spool says nothing more.
+func (a *Agent) scan(e *entry, r record) error {
+	_, see := e.snapshot()
+	s := see.scan
+	for !s.damaged && s.outcome == nil {
+		recs, next, err := spool.ReadFrom(a.spoolPath(r), s.offset)
+		for _, rec := range recs {
+			switch rec.Kind {
+			case spool.KindStarted:
+				s.started = rec.At.UTC().Truncate(time.Microsecond)
+			case spool.KindOutcome:
+				s.outcome = &rec
+			case spool.KindMetric, spool.KindLog, spool.KindNotice:
+			}
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Is(err, spool.ErrCorrupt):
+			s.damaged = true
+		case err != nil:
+			return fmt.Errorf("read the spool: %w", err)
+		}
+		if next <= s.offset {
+			break
+		}
+		s.offset = next
+	}
+	e.look(func(x *sight) { x.scan = s })
+	return nil
+}
+
+func (a *Agent) spoolPath(r record) string { return filepath.Join(a.attemptDir(r.Attempt), "spool") }
+
+// verdict is how an attempt ended.
+type verdict struct {
+	outcome broker.Outcome
+	code    string
+	exit    int
+	at      time.Time
+}
+
+// verdict weighs spool and scheduler. It may fence the attempt off: afterwards
+// nothing of it can start.
+func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
+	if o := see.scan.outcome; o != nil {
+		if v, ok := spoken(*o, w.status.Outcome); ok {
+			return v, nil
+		}
+	}
+	v := verdict{at: see.goneSince, exit: w.status.ExitCode}
+	fenced, err := a.fence(r)
+	if err != nil {
+		return verdict{}, err
+	}
+	switch o := w.status.Outcome; {
+	case byScheduler(o):
+		v.outcome, v.code = o, "scheduler_"+string(o)
+	case fenced && r.Stop:
+		v.outcome, v.code = broker.OutcomeCancelled, "cancelled"
+	case fenced:
+		v.outcome, v.code = broker.OutcomeLaunchFailed, "never_started"
+	case see.scan.damaged:
+		v.outcome, v.code = broker.OutcomeLost, "spool_damaged"
+	default:
+		v.outcome, v.code = broker.OutcomeLost, "no_outcome"
+	}
+	return v, nil
+}
+
+// spoken reads the spool's outcome record; false when it names no outcome that
+// we know. "cancelled" there means that TERM came: a scheduler that knows why
+// is believed over it.
+func spoken(rec spool.Record, scheduler broker.Outcome) (verdict, bool) {
+	o := broker.Outcome(rec.Outcome)
+	if !slices.Contains(broker.Outcomes(), o) {
+		return verdict{}, false
+	}
+	v := verdict{outcome: o, code: plain(rec.Code), exit: rec.ExitCode, at: rec.At.UTC().Truncate(time.Microsecond)}
+	if o == broker.OutcomeCancelled && byScheduler(scheduler) {
+		v.outcome, v.code = scheduler, "scheduler_"+string(scheduler)
+		if scheduler == broker.OutcomeCancelled {
+			v.code = "cancelled"
+		}
+	}
+	return v, true
+}
+
+// plain lets a code through if it is one, and no free text that the owner of a
+// spool put in its place.
+func plain(code string) string {
+	if len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+		return "unreadable"
+	}
+	return code
+}
+
+// byScheduler reports whether a scheduler knows this outcome better than the
+// process that it happened to.
+func byScheduler(o broker.Outcome) bool {
+	switch o {
+	case broker.OutcomeOOM, broker.OutcomeWalltime, broker.OutcomeNodeFail, broker.OutcomePreempted,
+		broker.OutcomeCancelled, broker.OutcomeStopped, broker.OutcomeLaunchFailed:
+		return true
+	case broker.OutcomeOK, broker.OutcomeExit, broker.OutcomeLost:
+		return false
+	}
+	return false
+}

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/valico-hpc/valico/broker"
+)
+
+// Reports says how attempts stand. It asks neither scheduler nor network: Run
+// does, and writes down what it learned.
+func (a *Agent) Reports(_ context.Context, ids []broker.AttemptID) ([]broker.AttemptReport, error) {
+	out := make([]broker.AttemptReport, 0, len(ids))
+	for _, id := range ids {
+		e, err := a.find(id)
+		if err != nil {
+			return nil, unavailable("journal_unavailable", err)
+		}
+		if e == nil {
+			continue
+		}
+		r, err := a.report(e)
+		if err != nil {
+			return nil, unavailable("quarantine_unavailable", fmt.Errorf("report on %s: %w", id, err))
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (a *Agent) report(e *entry) (broker.AttemptReport, error) {
+	r, see := e.snapshot()
+	rep := broker.AttemptReport{Attempt: r.Attempt, StartedAt: r.StartedAt, At: a.now()}
+	if rep.StartedAt.IsZero() {
+		rep.StartedAt = see.scan.started
+	}
+	switch r.State {
+	case stateReceived, stateStaged, stateSubmitting:
+		rep.State = broker.AttemptSubmitting
+	case stateSubmitted:
+		rep.State, rep.Waiting = running(see)
+	case stateEnded:
+		rep.State = broker.AttemptSealing
+	case stateSealed:
+		if !r.Drained && rep.At.Sub(r.SealedAt) < a.cfg.TelemetryGrace {
+			rep.State = broker.AttemptSealing
+			break
+		}
+		rep.State = broker.AttemptDone
+		rep.Outcome, rep.ExitCode, rep.Code, rep.Usage, rep.FinishedAt = r.Outcome, r.ExitCode, r.Code, r.Usage, r.FinishedAt
+		if r.Manifest != "" {
+			m, err := a.manifest(r)
+			if err != nil {
+				return rep, err
+			}
+			rep.Outputs = &m
+		}
+	default:
+		return rep, fmt.Errorf("journal state %q is not known", r.State)
+	}
+	return rep, nil
+}
+
+// running translates what was seen of a submitted attempt.
+func running(see sight) (broker.AttemptState, string) {
+	switch see.state {
+	case SchedulerQueued:
+		return broker.AttemptQueued, see.waiting
+	case SchedulerRunning, SchedulerEnding, SchedulerEnded, SchedulerGone:
+		if see.scan.started.IsZero() && see.state == SchedulerRunning {
+			return broker.AttemptStarting, ""
+		}
+		return broker.AttemptRunning, ""
+	case SchedulerUnknown:
+	}
+	if !see.scan.started.IsZero() {
+		return broker.AttemptRunning, ""
+	}
+	return broker.AttemptSubmitting, ""
+}

@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-json-experiment/json"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/broker"
+)
+
+// stage puts image and order where the node reads them. It is idempotent:
+// blobs are named by their digest, and the attempt's folder is made beside its
+// place and renamed into it whole.
+func (a *Agent) stage(ctx context.Context, r record) error {
+	raw, err := os.ReadFile(a.orderPath(r.Attempt))
+	if err != nil {
+		return fmt.Errorf("read the kept order: %w", err)
+	}
+	if broker.DigestOf(raw) != r.Digest {
+		return order.Refuse(order.CodeMalformed, string(r.Attempt), errors.New("the kept order is not the one that was verified"))
+	}
+	o, err := order.Decode(raw)
+	if err != nil {
+		return fmt.Errorf("read the kept order: %w", err)
+	}
+	if err := a.stageImage(ctx, o); err != nil {
+		return err
+	}
+	a.cfg.Step("image_staged")
+	return a.stageAttempt(r, raw)
+}
+
+// stageImage copies every blob of the image into the site's OCI layout.
+func (a *Agent) stageImage(ctx context.Context, o broker.SignedOrder) error {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(o.Evidence.Manifest, &m); err != nil {
+		return order.Refuse(order.CodeImageTampered, string(o.Order.Image), err)
+	}
+	root := filepath.Join(a.cfg.Dir, "images")
+	for name, body := range map[string]string{
+		ocispec.ImageLayoutFile: `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`,
+		ocispec.ImageIndexFile:  `{"schemaVersion":2,"manifests":[]}`,
+	} {
+		if _, err := os.Lstat(filepath.Join(root, name)); err == nil {
+			continue
+		}
+		if err := writeFile(filepath.Join(root, name), []byte(body), 0o444); err != nil {
+			return err
+		}
+	}
+	kept := func(b []byte) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	}
+	if err := a.putBlob(o.Order.Image, int64(len(o.Evidence.Manifest)), kept(o.Evidence.Manifest)); err != nil {
+		return err
+	}
+	if err := a.putBlob(broker.Digest(m.Config.Digest), m.Config.Size, kept(o.Evidence.Config)); err != nil {
+		return err
+	}
+	for _, l := range m.Layers {
+		d := broker.Digest(l.Digest)
+		err := a.putBlob(d, l.Size, func() (io.ReadCloser, error) {
+			rc, _, err := a.cfg.Blobs.OpenBlob(ctx, d)
+			return rc, err
+		})
+		if err != nil {
+			return fmt.Errorf("copy layer %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// putBlob copies one blob and keeps it only if its bytes have that digest.
+func (a *Agent) putBlob(d broker.Digest, size int64, open func() (io.ReadCloser, error)) error {
+	if !d.Valid() {
+		return order.Refuse(order.CodeImageTampered, string(d), errors.New("a blob without a digest"))
+	}
+	dir := filepath.Join(a.cfg.Dir, "images", "blobs", "sha256")
+	path := filepath.Join(dir, d.Hex())
+	if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == size {
+		return nil // the node checks its digest while it unpacks
+	}
+	rc, err := open()
+	if err != nil {
+		return fmt.Errorf("open blob: %w", err)
+	}
+	f, err := os.CreateTemp(dir, tempPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("copy blob: %w", errors.Join(err, rc.Close()))
+	}
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(rc, size+1))
+	err = errors.Join(err, rc.Close(), f.Chmod(0o444), f.Sync(), f.Close())
+	have := broker.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
+	if err == nil && (n != size || have != d) {
+		err = order.Refuse(order.CodeImageTampered, string(d), fmt.Errorf("%d bytes of digest %s", n, have))
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("copy blob: %w", errors.Join(err, os.Remove(f.Name())))
+	}
+	return syncDir(dir)
+}
+
+// stageAttempt makes the attempt's folder: the order, readable by the account
+// alone, and out/. The folder belongs to the account, which writes the start
+// mark and the spool into it.
+func (a *Agent) stageAttempt(r record, raw []byte) error {
+	dir := a.attemptDir(r.Attempt)
+	if have, err := os.ReadFile(filepath.Join(dir, "order.json")); err == nil && bytes.Equal(have, raw) { //nolint:gosec // read as the agent, compared, not used
+		return nil
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return order.Refuse(order.CodeSecondStart, string(r.Attempt), errors.Join(errors.New("a folder of that attempt with another order exists"), err))
+	}
+	uid, gid, err := a.cfg.Accounts(r.Account)
+	if err != nil {
+		return order.Refuse(order.CodeWrongAccount, r.Account, err)
+	}
+	parent := filepath.Join(a.cfg.Dir, "attempts")
+	tmp, err := os.MkdirTemp(parent, tempPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("stage attempt: %w", err)
+	}
+	if err := fill(tmp, raw, uid, gid); err != nil {
+		return fmt.Errorf("stage attempt: %w", errors.Join(err, removeTree(tmp)))
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return fmt.Errorf("stage attempt: %w", errors.Join(err, removeTree(tmp)))
+	}
+	return syncDir(parent)
+}
+
+// fill writes everything while the folder is still the agent's and gives it
+// away last, so that nobody can put a link in the way.
+func fill(dir string, raw []byte, uid, gid int) error {
+	foreign, mode := uid != os.Geteuid(), fs.FileMode(0o700)
+	if foreign {
+		mode = 0o711
+	}
+	path, out := filepath.Join(dir, "order.json"), filepath.Join(dir, "out")
+	if err := writeFile(path, raw, 0o400); err != nil {
+		return err
+	}
+	if err := os.Mkdir(out, 0o700); err != nil {
+		return fmt.Errorf("make out: %w", err)
+	}
+	if foreign {
+		for _, p := range []string{path, out, dir} {
+			if err := os.Lchown(p, uid, gid); err != nil {
+				return fmt.Errorf("give to account: %w", err)
+			}
+		}
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		return fmt.Errorf("open to account: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// fence makes sure that an attempt can never start: it creates the start mark
+// that valico-exec would create before it runs anything. It answers false when
+// the mark exists already, that is, when the attempt may have started.
+func (a *Agent) fence(r record) (bool, error) {
+	dir := a.attemptDir(r.Attempt)
+	f, err := os.OpenFile(filepath.Join(dir, "start"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400) //nolint:gosec // the attempt's own folder, and O_EXCL follows no link
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil // no folder, no order: there is nothing to start
+	case err != nil:
+		return false, fmt.Errorf("fence attempt: %w", err)
+	}
+	_, err = f.WriteString(`{"fenced_by":"agent"}` + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return false, fmt.Errorf("fence attempt: %w", err)
+	}
+	return true, syncDir(dir)
+}
