@@ -17,6 +17,7 @@ import (
 // that its argv says.
 const (
 	nameSetup     = "sandbox-setup"
+	namePivot     = "sandbox-pivot"
 	nameSupervise = "sandbox-supervise"
 )
 
@@ -26,6 +27,7 @@ const (
 	fdControl             // bytes from the launcher; its end means that the launcher is gone
 	fdStatus              // messages to the launcher, one JSON value each
 	fdMetrics             // only when the handover says so
+	fdGo                  // between the supervisor and the one that pivots
 )
 
 // controlTerm asks the supervisor to send TERM to the workload.
@@ -114,7 +116,7 @@ func fail(step string, err error) {
 		m.Errno = int(errno)
 	}
 	tell(m)
-	os.Exit(70)
+	unix.Exit(70)
 }
 
 func (m message) err() error {

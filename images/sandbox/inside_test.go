@@ -60,15 +60,15 @@ func reach(t *testing.T, p *place) map[string]string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // ends with the test
 	u, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer u.Close()
+	defer u.Close() //nolint:errcheck // ends with the test
 	secret := filepath.Join(p.dir, "secret")
 	require.NoError(t, os.WriteFile(secret, []byte("s"), 0o644))
 	a, err := net.Listen("unix", "@valico-sandbox-test-"+filepath.Base(secret)+filepath.Base(p.dir))
 	require.NoError(t, err)
-	defer a.Close()
+	defer a.Close() //nolint:errcheck // ends with the test
 	o, stdout := p.run(launch{Spec: p.spec("reach", l.Addr().String(), u.LocalAddr().String(), secret)})
 	require.Empty(t, o.Error)
 	require.True(t, o.Started)
@@ -83,7 +83,8 @@ func reach(t *testing.T, p *place) map[string]string {
 
 func TestAWorkloadReachesNothing(t *testing.T) {
 	t.Parallel()
-	eachUser(t, func(t *testing.T, p *place) {
+	eachUser(t, func(p *place) {
+		t := p.t
 		r := reach(t, p)
 		contains := map[string]string{
 			"tcp": "connection refused", "tcp_out": "unreachable", "udp_out": "unreachable",
@@ -117,7 +118,8 @@ func TestAWorkloadReachesNothing(t *testing.T) {
 // children.
 func TestNoCapabilityIsLeftInAnySet(t *testing.T) {
 	t.Parallel()
-	eachUser(t, func(t *testing.T, p *place) {
+	eachUser(t, func(p *place) {
+		t := p.t
 		r := reach(t, p)
 		var child map[string]string
 		require.NoError(t, json.Unmarshal([]byte(strings.TrimSuffix(r["child"], "ok")), &child), r["child"])
@@ -132,7 +134,8 @@ func TestNoCapabilityIsLeftInAnySet(t *testing.T) {
 
 func TestAWorkloadSeesOnlyItsOwn(t *testing.T) {
 	t.Parallel()
-	eachUser(t, func(t *testing.T, p *place) {
+	eachUser(t, func(p *place) {
+		t := p.t
 		r := reach(t, p)
 		require.Len(t, strings.Fields(r["procs"]), 2, r["procs"]) // the supervisor and itself
 		require.Empty(t, r["fds"])
@@ -168,7 +171,8 @@ func TestLinksOfTheImageAreNotFollowedOnTheHost(t *testing.T) {
 
 func TestAReadOnlyImageAndAFileAsDataWork(t *testing.T) {
 	t.Parallel()
-	eachUser(t, func(t *testing.T, p *place) {
+	eachUser(t, func(p *place) {
+		t := p.t
 		require.NoError(t, os.Chmod(p.root, 0o555))
 		s := p.spec("pwd")
 		s.WorkDir = "/etc"

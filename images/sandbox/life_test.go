@@ -16,15 +16,15 @@ import (
 	"github.com/valico-hpc/valico/images/sandbox"
 )
 
-func eachIsolation(t *testing.T, test func(t *testing.T, p *place, l launch)) {
+func eachIsolation(t *testing.T, test func(p *place, l launch)) {
 	t.Helper()
 	for _, isolation := range []sandbox.Isolation{sandbox.IsolationUserNS, sandbox.IsolationNone} {
 		t.Run(string(isolation), func(t *testing.T) {
 			t.Parallel()
-			eachUser(t, func(t *testing.T, p *place) {
+			eachUser(t, func(p *place) {
 				l := launch{Spec: p.spec()}
 				l.Spec.Isolation = isolation
-				test(t, p, l)
+				test(p, l)
 			})
 		})
 	}
@@ -37,7 +37,8 @@ func (l launch) with(argv ...string) launch {
 
 func TestTheExitCodeComesOut(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		for _, code := range []string{"0", "3", "255"} {
 			o, _ := p.run(l.with("exit", code))
 			require.Empty(t, o.Error)
@@ -49,17 +50,19 @@ func TestTheExitCodeComesOut(t *testing.T) {
 
 func TestTheSignalComesOut(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		o, _ := p.run(l.with("abort"))
 		require.Equal(t, sandbox.Result{ExitCode: 137, Signal: 9}, o.Result)
 		o, _ = p.run(l.with("signal"))
-		require.Equal(t, sandbox.Result{ExitCode: 138, Signal: 10}, o.Result)
+		require.Equal(t, sandbox.Result{ExitCode: 143, Signal: 15}, o.Result)
 	})
 }
 
 func TestAMissingCommandFailsAtExec(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		for _, argv0 := range []string{"none", "/bin/none", "/etc"} {
 			l.Spec.Argv = []string{argv0}
 			o, _ := p.run(l)
@@ -74,7 +77,8 @@ func TestAMissingCommandFailsAtExec(t *testing.T) {
 
 func TestCancelSendsTermOnce(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		c, out := p.waiting(l.with("polite"))
 		require.NoError(t, c.Process.Signal(syscall.SIGTERM))
 		line, err := out.ReadString('\n')
@@ -87,7 +91,8 @@ func TestCancelSendsTermOnce(t *testing.T) {
 
 func TestTheDeafAreKilledAfterTheMargin(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		l.Spec.KillMargin = 100 * time.Millisecond
 		c, _ := p.waiting(l.with("deaf"))
 		require.NoError(t, c.Process.Signal(syscall.SIGTERM))
@@ -99,7 +104,8 @@ func TestTheDeafAreKilledAfterTheMargin(t *testing.T) {
 
 func TestNoWorkloadOutlivesItsLauncher(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		c, _ := p.waiting(l.with("deaf"))
 		require.NotEmpty(t, p.processes())
 		require.NoError(t, c.Process.Kill())
@@ -110,7 +116,8 @@ func TestNoWorkloadOutlivesItsLauncher(t *testing.T) {
 
 func TestNothingThatAWorkloadStartedOutlivesIt(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		l.Spec.Argv = []string{"/bin/probe", "orphans"}
 		o, _ := p.run(l)
 		require.Equal(t, sandbox.Result{}, o.Result)
@@ -120,7 +127,8 @@ func TestNothingThatAWorkloadStartedOutlivesIt(t *testing.T) {
 
 func TestMetricsArriveOnFileThree(t *testing.T) {
 	t.Parallel()
-	eachIsolation(t, func(t *testing.T, p *place, l launch) {
+	eachIsolation(t, func(p *place, l launch) {
+		t := p.t
 		l.Metrics = true
 		o, stdout := p.run(l.with("metrics"))
 		require.Equal(t, "/dev/fd/3 <nil>\n", stdout)
@@ -130,7 +138,8 @@ func TestMetricsArriveOnFileThree(t *testing.T) {
 
 func TestIsolationNoneTellsTheRealPaths(t *testing.T) {
 	t.Parallel()
-	eachUser(t, func(t *testing.T, p *place) {
+	eachUser(t, func(p *place) {
+		t := p.t
 		s := p.spec("pwd")
 		s.Isolation, s.WorkDir = sandbox.IsolationNone, "/etc"
 		o, stdout := p.run(launch{Spec: s})
@@ -186,7 +195,7 @@ func TestMetricsMustBeAPipe(t *testing.T) {
 	t.Parallel()
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	require.NoError(t, err)
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // ends with the test
 	s := sandbox.Spec{Isolation: sandbox.IsolationUserNS, Root: t.TempDir(), Argv: []string{"/a"}, Metrics: f}
 	_, err = sandbox.Run(t.Context(), s)
 	require.Equal(t, "metrics", stepOf(err))

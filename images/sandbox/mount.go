@@ -271,24 +271,10 @@ func (m *mounter) scratch() error {
 
 func (m *mounter) rootReadOnly() error { return m.restrict("/", quiet|unix.MS_RDONLY) }
 
-// pivot makes the tree the root and lets go of the host's.
-func (m *mounter) pivot() error {
-	if err := unix.Fchdir(m.root); err != nil {
-		return err
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot_root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("let go of the host: %w", err)
-	}
-	return os.Chdir("/")
-}
-
 // check reads back that what must be read-only is.
-func (m *mounter) check() error {
+func (h handover) checkMounts() error {
 	want := []string{"/", "/proc", "/dev", "/dev/null"}
-	for _, b := range m.h.Mounts {
+	for _, b := range h.Mounts {
 		if b.ReadOnly {
 			want = append(want, filepath.Clean(b.Target))
 		}

@@ -107,19 +107,19 @@ func users() []int {
 	return []int{os.Getuid()}
 }
 
-func eachUser(t *testing.T, test func(t *testing.T, p *place)) {
+func eachUser(t *testing.T, test func(p *place)) {
 	t.Helper()
 	for _, uid := range users() {
 		t.Run(fmt.Sprintf("uid %d", uid), func(t *testing.T) {
 			t.Parallel()
-			test(t, newPlace(t, uid))
+			test(newPlace(t, uid))
 		})
 	}
 }
 
 func newPlace(t *testing.T, uid int) *place {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "valico-sandbox-test-")
+	dir, err := os.MkdirTemp("", "valico-sandbox-test-") //nolint:usetesting // the parents of t.TempDir are closed to the other user
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := &place{
@@ -172,7 +172,7 @@ func (p *place) command(l launch) *exec.Cmd {
 	path := filepath.Join(p.dir, "spec")
 	require.NoError(p.t, os.WriteFile(path, b, 0o644))
 	c := exec.CommandContext(p.t.Context(), p.launcher)
-	c.Env = []string{launcherEnv + "=" + path, "SECRET=of-the-launcher"}
+	c.Env = []string{launcherEnv + "=" + path, "SECRET=of-the-launcher", "GORACE=atexit_sleep_ms=0"}
 	c.Dir = p.dir
 	if p.uid != os.Getuid() {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.uid)}}

@@ -23,6 +23,8 @@ func MaybeInit() {
 	switch name {
 	case nameSetup:
 		setup()
+	case namePivot:
+		pivot()
 	case nameSupervise:
 		supervise()
 	default:
@@ -39,10 +41,6 @@ func setup() {
 	if err != nil {
 		fail("handover", err)
 	}
-	exe, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		fail("own program", err)
-	}
 	m := mounter{h: h, root: -1}
 	for _, step := range []struct {
 		name string
@@ -58,11 +56,10 @@ func setup() {
 		{"dev", m.dev},
 		{"scratch", m.scratch},
 		{"read-only root", m.rootReadOnly},
-		{"pivot", m.pivot},
-		{"check mounts", m.check},
+		{"pivot helper", startPivot},
 		{"drop privileges", dropPrivileges},
-		{"inherited files", func() error { return closeOnExec(fdMetrics + 1) }},
-		{"become supervisor", func() error { return unix.Exec(procFD(exe), []string{nameSupervise}, nil) }},
+		{"inherited files", func() error { return closeOnExec(fdGo + 1) }},
+		{"become supervisor", func() error { return unix.Exec("/proc/self/exe", []string{nameSupervise}, nil) }},
 	} {
 		if err := step.do(); err != nil {
 			fail(step.name, err)

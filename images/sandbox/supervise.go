@@ -31,12 +31,14 @@ func supervise() {
 	if err != nil {
 		fail("handover", err)
 	}
-	if err := secure(h); err != nil {
+	if err := secure(h); errors.Is(err, errPivot) {
+		unix.Exit(70)
+	} else if err != nil {
 		fail("supervisor", err)
 	}
 	if h.Probe {
 		tell(message{Ended: true})
-		os.Exit(0)
+		unix.Exit(0)
 	}
 	terms := make(chan os.Signal, 1)
 	signal.Notify(terms, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -50,7 +52,7 @@ func supervise() {
 	m := w.wait()
 	w.killRest()
 	tell(m)
-	os.Exit(0)
+	unix.Exit(0)
 }
 
 func secure(h handover) error {
@@ -59,7 +61,7 @@ func secure(h handover) error {
 	}
 	unix.Umask(0o077)
 	if !h.Plain {
-		return errors.Join(dieWithParent(), checkPrivileges())
+		return errors.Join(dieWithParent(), enterRoot(h), checkPrivileges())
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("subreaper: %w", err)
@@ -169,7 +171,7 @@ func (w *workload) obey() {
 		}
 		if n <= 0 {
 			w.killRest()
-			os.Exit(128 + int(unix.SIGKILL))
+			unix.Exit(128 + int(unix.SIGKILL))
 		}
 		if b[0] == controlTerm {
 			w.askToEnd()

@@ -29,19 +29,19 @@ func main() {
 		code, _ := strconv.Atoi(os.Args[2])
 		os.Exit(code)
 	case "signal":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGUSR1)
-		select {}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		hang()
 	case "abort":
 		signal.Reset()
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		hang()
 	case "wait":
 		fmt.Println("waiting")
-		select {}
+		hang()
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("waiting")
-		select {}
+		hang()
 	case "polite":
 		c := make(chan os.Signal, 8)
 		signal.Notify(c, syscall.SIGTERM)
@@ -163,7 +163,7 @@ func files(r map[string]string, hostPath string) {
 		if p == "environ" || p == "mem" {
 			_, err = os.ReadFile("/proc/1/" + p)
 		} else if p == "fd" {
-			_, err = os.ReadDir("/proc/1/fd")
+			_, err = os.Open("/proc/1/fd/5")
 		} else {
 			_, err = os.Readlink("/proc/1/" + p)
 		}
@@ -227,4 +227,11 @@ func nested() error {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	return c.Run()
+}
+
+// hang blocks in a system call, which is no deadlock to the runtime.
+func hang() {
+	for {
+		_, _ = syscall.Select(0, nil, nil, nil, nil)
+	}
 }
