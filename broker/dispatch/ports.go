@@ -57,7 +57,8 @@ type Claimed struct {
 	Cancel  bool // a person asked to cancel the job
 }
 
-// Change is one step of an attempt. Zero fields stay as they are.
+// Change is one step of an attempt. Zero fields stay as they are, except
+// Waiting, which is of the state as it now is.
 type Change struct {
 	To         broker.AttemptState // may equal the present state, to record Waiting or Usage
 	JobTo      broker.JobState     // "" leaves the job

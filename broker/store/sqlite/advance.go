@@ -1,0 +1,145 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/dispatch"
+)
+
+// Advance moves one attempt, and with it its job, under the claim's token.
+func (s *Store) Advance(ctx context.Context, c dispatch.Claimed, ch dispatch.Change) (broker.Attempt, error) {
+	now := s.now()
+	var out broker.Attempt
+	err := s.write(ctx, "advance attempt "+string(c.Attempt.ID), func(ctx context.Context, t *tx) error {
+		a, err := fenced(ctx, t, c.Attempt.ID, c.Token)
+		if err != nil {
+			return err
+		}
+		if a.Version != c.Attempt.Version {
+			return conflict("attempt_changed", "the attempt changed meanwhile", string(a.ID))
+		}
+		was := a.State
+		if err := apply(&a, ch, now); err != nil {
+			return err
+		}
+		if err := updateAttempt(ctx, t, a, was, ch); err != nil {
+			return err
+		}
+		if ch.Outputs != nil {
+			if err := saveManifest(ctx, t, a, *ch.Outputs); err != nil {
+				return err
+			}
+		}
+		if a.State != was {
+			if err := tellAttempt(ctx, t, a, now); err != nil {
+				return err
+			}
+		}
+		if a.State.Terminal() {
+			if err := settle(ctx, t, a, a.Usage.GPUSeconds, now); err != nil {
+				return err
+			}
+		}
+		if err := takeJob(ctx, t, a, ch, now); err != nil {
+			return err
+		}
+		a.Version++
+		out = a
+		return nil
+	})
+	if err != nil {
+		return broker.Attempt{}, err
+	}
+	return out, nil
+}
+
+// apply makes a what ch says. Zero fields stay as they are, but for Waiting.
+func apply(a *broker.Attempt, ch dispatch.Change, now time.Time) error {
+	if ch.To != a.State || a.State.Terminal() {
+		if err := a.State.To(ch.To); err != nil {
+			return err
+		}
+	}
+	if (ch.Outcome != "") != (ch.To == broker.AttemptDone) {
+		return invalid("change_inconsistent", "an attempt has an outcome exactly when it is done", string(ch.To))
+	}
+	if ch.To == broker.AttemptReady && ch.To != a.State && (len(ch.Receipt) == 0 || len(ch.OrderBytes) == 0 || ch.Clearance == "" || ch.Order == "") {
+		return invalid("not_cleared", "an attempt becomes ready only with its clearance, receipt and order", string(a.ID))
+	}
+	a.State, a.UpdatedAt = ch.To, now.UTC().Truncate(time.Microsecond)
+	set(&a.Outcome, ch.Outcome)
+	set(&a.ExitCode, ch.ExitCode)
+	set(&a.Code, ch.Code)
+	a.Waiting = ch.Waiting // of the state as it is now: nothing waits any more when it is ""
+	set(&a.Image, ch.Image)
+	set(&a.Clearance, ch.Clearance)
+	set(&a.Order, ch.Order)
+	set(&a.Usage.GPUSeconds, ch.Usage.GPUSeconds)
+	set(&a.Usage.CPUSeconds, ch.Usage.CPUSeconds)
+	set(&a.Usage.Elapsed, ch.Usage.Elapsed.Truncate(time.Microsecond))
+	set(&a.Usage.Method, ch.Usage.Method)
+	if a.StartedAt.IsZero() && !ch.StartedAt.IsZero() {
+		a.StartedAt = ch.StartedAt.UTC().Truncate(time.Microsecond)
+	}
+	if ch.To.Terminal() {
+		a.FinishedAt = ch.FinishedAt.UTC().Truncate(time.Microsecond)
+		if ch.FinishedAt.IsZero() {
+			a.FinishedAt = a.UpdatedAt
+		}
+	}
+	return nil
+}
+
+func set[T comparable](to *T, v T) {
+	var zero T
+	if v != zero {
+		*to = v
+	}
+}
+
+func updateAttempt(ctx context.Context, t *tx, a broker.Attempt, was broker.AttemptState, ch dispatch.Change) error {
+	events := 0
+	if a.State != was {
+		events = 1
+	}
+	n, err := t.exec(ctx, `UPDATE attempt SET state = ?, outcome = ?, exit_code = ?, code = ?, waiting = ?, image = ?,
+		clearance_id = ?, order_id = ?, receipt = coalesce(receipt, ?), order_bytes = coalesce(order_bytes, ?),
+		usage_gpu_seconds = ?, usage_cpu_seconds = ?, usage_elapsed = ?, usage_method = ?,
+		started_at = ?, finished_at = ?, updated_at = ?, version = version + 1, event_seq = event_seq + ?
+		WHERE id = ? AND state = ? AND version = ?`,
+		a.State, null(a.Outcome), a.ExitCode, a.Code, a.Waiting, null(a.Image),
+		null(a.Clearance), null(a.Order), nullBytes(ch.Receipt), nullBytes(ch.OrderBytes),
+		a.Usage.GPUSeconds, a.Usage.CPUSeconds, a.Usage.Elapsed.Microseconds(), a.Usage.Method,
+		micros(a.StartedAt), micros(a.FinishedAt), micros(a.UpdatedAt), events, a.ID, was, a.Version)
+	if err != nil {
+		return fmt.Errorf("move to %s: %w", a.State, err)
+	}
+	if n != 1 {
+		return conflict("attempt_changed", "the attempt changed meanwhile", string(a.ID))
+	}
+	return nil
+}
+
+// takeJob moves the job as the change says. A job whose attempt fails before it
+// was submitted passes through active: its attempt was, for no time.
+func takeJob(ctx context.Context, t *tx, a broker.Attempt, ch dispatch.Change, now time.Time) error {
+	if ch.JobTo == "" {
+		return nil
+	}
+	j, err := jobByID(ctx, t, a.Job)
+	if err != nil {
+		return err
+	}
+	if j.State == ch.JobTo {
+		return nil
+	}
+	if j.State == broker.JobAdmitted && ch.JobTo == broker.JobFailed {
+		if err := moveJob(ctx, t, &j, jobMove{to: broker.JobActive, at: now}); err != nil {
+			return err
+		}
+	}
+	return moveJob(ctx, t, &j, jobMove{to: ch.JobTo, code: a.Code, at: now, finished: a.FinishedAt})
+}

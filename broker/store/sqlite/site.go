@@ -1,0 +1,225 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+)
+
+// siteRecord is the JSON of site.record. Members may be added, never renamed.
+type siteRecord struct {
+	Country         string                     `json:"country"`
+	Operator        string                     `json:"operator"`
+	Scheduler       string                     `json:"scheduler"`
+	GPUs            []gpuRecord                `json:"gpus"`
+	MaxNodes        int                        `json:"max_nodes"`
+	CPUs            int                        `json:"cpus"`
+	MemoryMiB       int                        `json:"memory_mib"`
+	MaxWall         int64                      `json:"max_wall_us"`
+	KillMargin      int64                      `json:"kill_margin_us"`
+	Accounts        map[broker.PersonID]string `json:"accounts"`
+	Datasets        []datasetRecord            `json:"datasets"`
+	MFA             bool                       `json:"mfa"`
+	Quarantine      bool                       `json:"quarantine"`
+	TelemetryBudget bool                       `json:"telemetry_budget"`
+	Airlock         bool                       `json:"airlock"`
+}
+
+type gpuRecord struct {
+	Name    string `json:"name"`
+	PerNode int    `json:"per_node"`
+}
+
+type datasetRecord struct {
+	PURI       string        `json:"puri"`
+	Version    string        `json:"version"`
+	Path       string        `json:"path"`
+	Digest     broker.Digest `json:"digest"`
+	Format     string        `json:"format"`
+	Holder     string        `json:"holder"`
+	Country    string        `json:"country"`
+	Categories []string      `json:"categories"`
+	Synthetic  bool          `json:"synthetic"`
+	CheckedAt  *time.Time    `json:"checked_at"`
+}
+
+func encodeSite(s broker.Site) (string, error) {
+	r := siteRecord{
+		Country: s.Country, Operator: s.Operator, Scheduler: s.Scheduler, MaxNodes: s.MaxNodes, CPUs: s.CPUs,
+		MemoryMiB: s.MemoryMiB, MaxWall: s.MaxWall.Microseconds(), KillMargin: s.KillMargin.Microseconds(),
+		Accounts: s.Accounts, MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget, Airlock: s.Airlock,
+	}
+	for _, g := range s.GPUs {
+		r.GPUs = append(r.GPUs, gpuRecord(g))
+	}
+	for _, d := range s.Datasets {
+		x := datasetRecord{
+			PURI: d.PURI, Version: d.Version, Path: d.Path, Digest: d.Digest, Format: d.Format,
+			Holder: d.Holder, Country: d.Country, Categories: d.Categories, Synthetic: d.Synthetic,
+		}
+		if !d.CheckedAt.IsZero() {
+			at := d.CheckedAt.UTC().Truncate(time.Microsecond)
+			x.CheckedAt = &at
+		}
+		r.Datasets = append(r.Datasets, x)
+	}
+	b, err := json.Marshal(r)
+	return string(b), err
+}
+
+func decodeSite(s *broker.Site, record string) error {
+	var r siteRecord
+	if err := json.Unmarshal([]byte(record), &r); err != nil {
+		return fmt.Errorf("read site %s: %w", s.ID, err)
+	}
+	s.Country, s.Operator, s.Scheduler, s.MaxNodes, s.CPUs = r.Country, r.Operator, r.Scheduler, r.MaxNodes, r.CPUs
+	s.MemoryMiB, s.Accounts = r.MemoryMiB, r.Accounts
+	s.MaxWall, s.KillMargin = time.Duration(r.MaxWall)*time.Microsecond, time.Duration(r.KillMargin)*time.Microsecond
+	s.MFA, s.Quarantine, s.TelemetryBudget, s.Airlock = r.MFA, r.Quarantine, r.TelemetryBudget, r.Airlock
+	for _, g := range r.GPUs {
+		s.GPUs = append(s.GPUs, broker.GPUType(g))
+	}
+	for _, d := range r.Datasets {
+		x := broker.Dataset{
+			PURI: d.PURI, Version: d.Version, Path: d.Path, Digest: d.Digest, Format: d.Format,
+			Holder: d.Holder, Country: d.Country, Categories: d.Categories, Synthetic: d.Synthetic,
+		}
+		if d.CheckedAt != nil {
+			x.CheckedAt = *d.CheckedAt
+		}
+		s.Datasets = append(s.Datasets, x)
+	}
+	return nil
+}
+
+// AddSite stores a site; KindConflict when its name is taken.
+func (s *Store) AddSite(ctx context.Context, site broker.Site) error {
+	if site.ID == "" || site.Name == "" {
+		return invalid("site_name", "a site has an identifier and a name", site.Name)
+	}
+	record, err := encodeSite(site)
+	if err != nil {
+		return fmt.Errorf("encode site: %w", err)
+	}
+	now := s.now()
+	if site.CreatedAt.IsZero() {
+		site.CreatedAt = now
+	}
+	return s.write(ctx, "add site", func(ctx context.Context, t *tx) error {
+		n, err := t.exec(ctx, `INSERT INTO site (id, name, assurance, isolation, record, created_at, updated_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,
+			site.ID, site.Name, site.Assurance, site.Isolation, record, micros(site.CreatedAt), micros(now))
+		if err == nil && n == 0 {
+			return conflict("site_exists", "a site of that name exists", site.Name)
+		}
+		return err
+	})
+}
+
+// UpdateSite replaces a site's record; its name and time of creation stay.
+func (s *Store) UpdateSite(ctx context.Context, site broker.Site) error {
+	record, err := encodeSite(site)
+	if err != nil {
+		return fmt.Errorf("encode site: %w", err)
+	}
+	now := s.now()
+	return s.write(ctx, "update site", func(ctx context.Context, t *tx) error {
+		n, err := t.exec(ctx, `UPDATE site SET assurance = ?, isolation = ?, record = ?, updated_at = ? WHERE id = ?`,
+			site.Assurance, site.Isolation, record, micros(now), site.ID)
+		if err == nil && n == 0 {
+			return broker.NotFound("site", string(site.ID))
+		}
+		return err
+	})
+}
+
+const siteColumns = `id, name, assurance, isolation, record, created_at FROM site`
+
+func scanSite(scan func(...any) error) (broker.Site, error) {
+	var x broker.Site
+	var record string
+	var at sql.NullInt64
+	if err := scan(&x.ID, &x.Name, &x.Assurance, &x.Isolation, &record, &at); err != nil {
+		return broker.Site{}, err
+	}
+	x.CreatedAt = moment(at)
+	return x, decodeSite(&x, record)
+}
+
+// Sites lists the admitted sites by name.
+func (s *Store) Sites(ctx context.Context) ([]broker.Site, error) {
+	var out []broker.Site
+	err := s.read.each(ctx, `SELECT `+siteColumns+` ORDER BY name`, nil, func(scan func(...any) error) error {
+		x, err := scanSite(scan)
+		out = append(out, x)
+		return err
+	})
+	return out, translate("list sites", err)
+}
+
+// Site returns a site by its id or its name.
+func (s *Store) Site(ctx context.Context, nameOrID string) (broker.Site, error) {
+	var out []broker.Site
+	err := s.read.each(ctx, `SELECT `+siteColumns+` WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1`,
+		[]any{nameOrID}, func(scan func(...any) error) error {
+			x, err := scanSite(scan)
+			out = append(out, x)
+			return err
+		})
+	x, err := first(out, err, "site", nameOrID)
+	return x, translate("read site", err)
+}
+
+// AddAllocation stores a grant; what it says of Reserved and Used is ignored.
+func (s *Store) AddAllocation(ctx context.Context, a broker.Allocation) error {
+	if a.GPUSeconds < 0 || !a.ValidFrom.Before(a.ValidUntil) {
+		return invalid("allocation", "an allocation grants GPU time from a moment to a later one", fmt.Sprint(a.GPUSeconds))
+	}
+	return s.write(ctx, "add allocation", func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO allocation (id, tenant_id, project_id, site_id, access_mode, granted, valid_from, valid_until)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			a.ID, a.Tenant, a.Project, a.Site, a.AccessMode, a.GPUSeconds, micros(a.ValidFrom), micros(a.ValidUntil))
+		return err
+	})
+}
+
+const allocationColumns = `id, tenant_id, project_id, site_id, access_mode, granted, reserved, used, valid_from, valid_until FROM allocation`
+
+func scanAllocation(scan func(...any) error) (broker.Allocation, error) {
+	var a broker.Allocation
+	var from, until sql.NullInt64
+	err := scan(&a.ID, &a.Tenant, &a.Project, &a.Site, &a.AccessMode, &a.GPUSeconds, &a.Reserved, &a.Used, &from, &until)
+	a.ValidFrom, a.ValidUntil = moment(from), moment(until)
+	return a, err
+}
+
+// Allocations lists a project's grants.
+func (s *Store) Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error) {
+	var out []broker.Allocation
+	err := s.read.each(ctx, `SELECT `+allocationColumns+` WHERE project_id = ? ORDER BY valid_from, id`,
+		[]any{project}, func(scan func(...any) error) error {
+			a, err := scanAllocation(scan)
+			out = append(out, a)
+			return err
+		})
+	return out, translate("list allocations", err)
+}
+
+// AllocationAt returns the grant at a site that is valid at t; of several the
+// one with most left.
+func (s *Store) AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error) {
+	var out []broker.Allocation
+	err := s.read.each(ctx, `SELECT `+allocationColumns+` WHERE project_id = ?1 AND site_id = ?2
+		AND valid_from <= ?3 AND valid_until > ?3 ORDER BY granted - reserved - used DESC, id LIMIT 1`,
+		[]any{project, site, micros(t)}, func(scan func(...any) error) error {
+			a, err := scanAllocation(scan)
+			out = append(out, a)
+			return err
+		})
+	a, err := first(out, err, "allocation", string(site))
+	return a, translate("read allocation", err)
+}

@@ -1,0 +1,236 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	batchSize = 64  // requests that share one COMMIT
+	queueSize = 256 // requests that wait before a caller is held up
+)
+
+// The life of a request: whoever moves it out of waiting decides.
+const (
+	waiting   int32 = iota
+	taken           // by the writer; the caller waits for the outcome
+	withdrawn       // by its caller, who no longer waits
+)
+
+// request is one write. Its function may run twice when its batch failed, and
+// therefore sets results and changes nothing else.
+type request struct {
+	ctx   context.Context //nolint:containedctx // the caller's, for its values; it lives as long as the call
+	f     func(ctx context.Context, t *tx) error
+	state atomic.Int32
+	done  chan error // buffered
+}
+
+// writer owns the one connection that writes.
+type writer struct {
+	tx      *tx
+	queue   chan *request
+	closing chan struct{}
+	once    sync.Once
+	stopped chan struct{}
+}
+
+var errClosed = errors.New("the record is closed") //nolint:gochecknoglobals // a sentinel error
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the writer: %w", err)
+	}
+	w := &writer{
+		tx:    &tx{conn: conn, stmts: map[string]*sql.Stmt{}},
+		queue: make(chan *request, queueSize), closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	go w.run()
+	return w, nil
+}
+
+// do runs f in a transaction and returns when it is on disk. A caller that
+// gives up withdraws a request that has not begun.
+func (w *writer) do(ctx context.Context, f func(ctx context.Context, t *tx) error) error {
+	r := &request{ctx: ctx, f: f, done: make(chan error, 1)}
+	select {
+	case <-w.closing:
+		return errClosed
+	default:
+	}
+	select {
+	case w.queue <- r:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.closing:
+		return errClosed
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return context.Cause(ctx)
+		}
+	case <-w.stopped:
+		// Queued after the last look of the writer: it will not be taken.
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return errClosed
+		}
+	}
+	return <-r.done
+}
+
+// close waits until every accepted request has its answer.
+func (w *writer) close() error {
+	w.once.Do(func() { close(w.closing) })
+	<-w.stopped
+	return nil
+}
+
+func (w *writer) run() {
+	defer close(w.stopped)
+	defer func() { _ = w.tx.conn.Close() }() // the pool behind it reports what matters
+	for {
+		select {
+		case r := <-w.queue:
+			w.batch(w.gather(r))
+			continue
+		default:
+		}
+		select {
+		case r := <-w.queue:
+			w.batch(w.gather(r))
+		case <-w.closing:
+			w.last()
+			return
+		}
+	}
+}
+
+// last takes what was queued before closing.
+func (w *writer) last() {
+	for {
+		select {
+		case r := <-w.queue:
+			w.batch(w.gather(r))
+		default:
+			return
+		}
+	}
+}
+
+// gather takes what waits, without waiting for more.
+func (w *writer) gather(first *request) []*request {
+	rs := make([]*request, 0, batchSize)
+	add := func(r *request) {
+		if r.state.CompareAndSwap(waiting, taken) {
+			rs = append(rs, r)
+		}
+	}
+	add(first)
+	for len(rs) < batchSize {
+		select {
+		case r := <-w.queue:
+			add(r)
+		default:
+			return rs
+		}
+	}
+	return rs
+}
+
+// batch runs requests in one transaction. When the transaction itself fails,
+// each request runs again in one of its own, so that the one that broke it
+// fails alone.
+func (w *writer) batch(rs []*request) {
+	if len(rs) == 0 {
+		return
+	}
+	errs, err := w.transact(rs)
+	if err == nil {
+		for i, r := range rs {
+			r.done <- errs[i]
+		}
+		return
+	}
+	for _, r := range rs {
+		if len(rs) > 1 {
+			errs, err = w.transact([]*request{r})
+		}
+		if err == nil {
+			err = errs[0]
+		}
+		r.done <- err
+		err = nil
+	}
+}
+
+// transact returns the outcome of each request, or why none of them counts.
+// Nothing in it listens to a caller's context: SQLite answers an interrupt by
+// rolling the whole transaction back.
+func (w *writer) transact(rs []*request) ([]error, error) {
+	ctx := context.Background() // bounded by the disk; see above
+	if err := w.plain(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(rs))
+	for i, r := range rs {
+		var err error
+		if errs[i], err = w.one(ctx, r); err != nil {
+			return nil, w.rollback(ctx, err)
+		}
+	}
+	if err := w.plain(ctx, "COMMIT"); err != nil {
+		return nil, w.rollback(ctx, err)
+	}
+	return errs, nil
+}
+
+// one runs a request under its savepoint. The second error means that the
+// transaction is not to be trusted any more.
+func (w *writer) one(ctx context.Context, r *request) (failed, broken error) {
+	if err := w.plain(ctx, "SAVEPOINT request"); err != nil {
+		return nil, err
+	}
+	failed = w.call(r)
+	if failed != nil {
+		// A full disk makes SQLite roll back everything, this savepoint included.
+		if err := w.plain(ctx, "ROLLBACK TO request"); err != nil {
+			return nil, errors.Join(failed, err)
+		}
+	}
+	return failed, w.plain(ctx, "RELEASE request")
+}
+
+// call turns a panic of the request's function into its error.
+func (w *writer) call(r *request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a write: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return r.f(context.WithoutCancel(r.ctx), w.tx)
+}
+
+func (w *writer) plain(ctx context.Context, q string) error {
+	_, err := w.tx.exec(ctx, q)
+	return err
+}
+
+// rollback ends a transaction that failed with err, if SQLite has not yet.
+func (w *writer) rollback(ctx context.Context, err error) error {
+	_ = w.plain(ctx, "ROLLBACK") // fails exactly when SQLite has rolled back already
+	return err
+}
+
+// write runs f as one transaction of the record.
+func (s *Store) write(ctx context.Context, op string, f func(ctx context.Context, t *tx) error) error {
+	return translate(op, s.writer.do(ctx, f))
+}
