@@ -1,0 +1,35 @@
+package eu
+
+import data.lib
+
+# METADATA
+# title: No more GPUs at once than the permit grants
+# custom:
+#   code: gpus_over_permit
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("gpus_over_permit", "permit_condition", ["job", "resources", "gpus_per_node"], {"nodes": lib.value(["job", "resources", "nodes"]), "allowed": lib.value(["permits", 0, "document", "spe", "max_gpus"])}) if {
+	not gpus_granted
+}
+
+# Zero sets no limit.
+gpus_granted if lib.document.spe.max_gpus == 0
+
+gpus_granted if lib.at_most(lib.gpus, lib.document.spe.max_gpus)
+
+# METADATA
+# title: No more GPU-hours in all than the permit grants
+# custom:
+#   code: gpu_hours_over_permit
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("gpu_hours_over_permit", "permit_condition", ["budget", "needed"], {"used": lib.value(["permits", 0, "gpu_seconds_used"]), "allowed": lib.value(["permits", 0, "document", "spe", "gpu_hours"])}) if {
+	not hours_granted
+}
+
+hours_granted if {
+	lib.document.spe.gpu_hours == 0
+	is_number(lib.permit.gpu_seconds_used)
+}
+
+hours_granted if lib.at_most(lib.permit.gpu_seconds_used + lib.gpu_seconds, lib.document.spe.gpu_hours * 3600)

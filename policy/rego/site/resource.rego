@@ -1,0 +1,139 @@
+package site
+
+import data.lib
+
+# METADATA
+# title: Resources are whole positive amounts
+# custom:
+#   code: resources_malformed
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("resources_malformed", "contract", ["job", "resources", field], {}) if {
+	some field in ["cpus_per_node", "gpus_per_node", "memory_mib", "nodes", "walltime_seconds"]
+	not amount(field)
+}
+
+amount("gpus_per_node") if lib.at_most(0, input.job.resources.gpus_per_node)
+
+amount(field) if {
+	field != "gpus_per_node"
+	lib.at_most(1, input.job.resources[field])
+}
+
+# METADATA
+# title: The site has enough nodes
+# custom:
+#   code: nodes_over_site
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("nodes_over_site", "contract", ["job", "resources", "nodes"], {"allowed": lib.value(["site", "max_nodes"])}) if {
+	not lib.at_most(input.job.resources.nodes, input.site.max_nodes)
+}
+
+# METADATA
+# title: The site has enough CPUs
+# custom:
+#   code: cpus_over_site
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("cpus_over_site", "contract", ["job", "resources", "cpus_per_node"], {"allowed": lib.value(["site", "cpus_per_node"])}) if {
+	not lib.at_most(input.job.resources.cpus_per_node, input.site.cpus_per_node)
+}
+
+# METADATA
+# title: The site has enough memory
+# custom:
+#   code: memory_over_site
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("memory_over_site", "contract", ["job", "resources", "memory_mib"], {"allowed": lib.value(["site", "memory_mib"])}) if {
+	not lib.at_most(input.job.resources.memory_mib, input.site.memory_mib)
+}
+
+# METADATA
+# title: The site has enough time
+# custom:
+#   code: walltime_over_site
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("walltime_over_site", "contract", ["job", "resources", "walltime_seconds"], {"allowed": lib.value(["site", "max_wall_seconds"])}) if {
+	not lib.at_most(input.job.resources.walltime_seconds, input.site.max_wall_seconds)
+}
+
+# METADATA
+# title: The site has this type of GPU
+# custom:
+#   code: gpu_type_unknown
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("gpu_type_unknown", "contract", ["job", "resources", "gpu_type"], {"allowed": lib.column(["site", "gpus"], "name")}) if {
+	not gpu_type_known
+}
+
+gpu_type_known if input.job.resources.gpu_type == ""
+
+gpu_type_known if {
+	some i, _ in input.site.gpus
+	input.site.gpus[i].name == input.job.resources.gpu_type
+}
+
+# METADATA
+# title: A node has as many GPUs of that type
+# custom:
+#   code: gpus_over_site
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("gpus_over_site", "contract", ["job", "resources", "gpus_per_node"], {"type": lib.value(["job", "resources", "gpu_type"]), "site": lib.value(["site", "name"])}) if {
+	gpu_type_known
+	not gpus_there
+}
+
+gpus_there if input.job.resources.gpus_per_node == 0
+
+gpus_there if {
+	some i, _ in input.site.gpus
+	input.job.resources.gpu_type in {"", input.site.gpus[i].name}
+	lib.at_most(input.job.resources.gpus_per_node, input.site.gpus[i].per_node)
+}
+
+# METADATA
+# title: The project has an allocation at the site
+# custom:
+#   code: allocation_missing
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("allocation_missing", "contract", ["budget", "allocation"], {"site": lib.value(["site", "name"])}) if {
+	not allocation
+}
+
+allocation if {
+	is_string(input.budget.allocation)
+	input.budget.allocation != ""
+}
+
+# METADATA
+# title: The allocation is valid now
+# custom:
+#   code: allocation_not_valid
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("allocation_not_valid", "contract", ["budget", "valid_until"], {"from": lib.value(["budget", "valid_from"]), "now": lib.value(["now"])}) if {
+	allocation
+	not allocation_valid
+}
+
+allocation_valid if {
+	lib.now >= time.parse_rfc3339_ns(input.budget.valid_from)
+	lib.now < time.parse_rfc3339_ns(input.budget.valid_until)
+}
+
+# METADATA
+# title: The allocation holds what the job reserves
+# custom:
+#   code: budget_exceeded
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("budget_exceeded", "contract", ["budget", "needed"], {"available": lib.value(["budget", "available"]), "granted": lib.value(["budget", "granted"])}) if {
+	allocation
+	not lib.at_most(lib.gpu_seconds, input.budget.available)
+}
