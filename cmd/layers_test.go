@@ -5,47 +5,117 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 const module = "github.com/valico-hpc/valico/"
 
-// mayImport is the dependency diagram of README.md: each tree lists the other
-// trees it may reach, directly or through any chain of imports.
-var mayImport = map[string][]string{
-	"cmd":      {"adapters", "broker", "images", "policy", "slurm"},
+// mayReach is the dependency diagram of README.md: each tree lists the other
+// trees that it may reach, directly or through any chain of imports.
+var mayReach = map[string][]string{
+	"cmd":      {"adapters", "broker", "images", "policy", "slurm", "deploy"},
 	"adapters": {"broker", "images", "policy", "slurm"},
 	"broker":   {"policy"},
+	"deploy":   nil,
 	"images":   nil,
 	"policy":   nil,
 	"slurm":    nil,
 }
 
-func TestLayers(t *testing.T) {
-	t.Parallel()
+// never lists what a package must not reach by any chain, ours or foreign: the
+// reason stands behind it.
+var never = map[string][]string{
+	// a node launcher has no network and no policy engine
+	"cmd/valico-exec": {
+		"net/http", "github.com/open-policy-agent", "github.com/nats-io", "github.com/containerd",
+		module + "images/remote", module + "images/layout", module + "broker/admission", module + "policy/rego",
+	},
+	// adapters translate; they see neither SQL nor the transport
+	"adapters": {module + "broker/store", module + "broker/httpapi", module + "broker/client"},
+	// the loop declares its ports; cmd wires them
+	"broker/dispatch":       {module + "broker/store", module + "broker/httpapi", "net/http"},
+	"broker/store":          {module + "broker/httpapi"},
+	"broker/httpapi":        {module + "broker/store"},
+	"broker/client":         {module + "broker/store", module + "broker/dispatch", "github.com/open-policy-agent"},
+	"broker/ledger/receipt": {"net/http", "github.com/open-policy-agent", module + "policy"},
+	"broker/spool":          {"net/http", "github.com"},
+	"policy/permit":         {"net/http", "github.com/open-policy-agent"},
+	"images/unpack":         {"net/http", "github.com/containerd"},
+	"images/sandbox":        {"net/http", "github.com/containerd"},
+	"images/dsse":           {"net/http"},
+	"images/sign":           {"net/http"},
+	"adapters/order":        {"net/http", "github.com/open-policy-agent"},
+}
+
+// packages maps each package of ours to all that it reaches, tests left out.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Deps ","}}`, module+"...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	all := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
 		pkg, deps, _ := strings.Cut(strings.TrimSpace(line), " ")
+		all[strings.TrimPrefix(pkg, module)] = strings.Split(deps, ",")
+	}
+	return all
+}
+
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	for pkg, deps := range packages(t) {
 		from := tree(pkg)
-		for dep := range strings.SplitSeq(deps, ",") {
-			to := tree(dep)
-			if to == "" || to == from {
-				continue
-			}
-			if !slices.Contains(mayImport[from], to) {
+		for _, dep := range deps {
+			rest, ours := strings.CutPrefix(dep, module)
+			if to := tree(rest); ours && to != from && !slices.Contains(mayReach[from], to) {
 				t.Errorf("%s reaches %s: %s may not depend on %s", pkg, dep, from, to)
 			}
 		}
 	}
 }
 
-func tree(pkg string) string {
-	rest, ok := strings.CutPrefix(pkg, module)
-	if !ok {
-		return ""
+func TestNothingReachesWhatItMustNot(t *testing.T) {
+	t.Parallel()
+	all := packages(t)
+	for place, forbidden := range never {
+		found := false
+		for pkg, deps := range all {
+			if pkg != place && !strings.HasPrefix(pkg, place+"/") {
+				continue
+			}
+			found = true
+			for _, dep := range deps {
+				for _, bad := range forbidden {
+					if dep == bad || strings.HasPrefix(dep, bad+"/") {
+						t.Errorf("%s reaches %s", pkg, dep)
+					}
+				}
+			}
+		}
+		require.True(t, found, "no package %s: the rule is stale", place)
 	}
-	top, _, _ := strings.Cut(rest, "/")
+}
+
+func TestTheDomainsRootIsTheStandardLibraryAlone(t *testing.T) {
+	t.Parallel()
+	for _, dep := range packages(t)["broker"] {
+		first, _, _ := strings.Cut(dep, "/")
+		require.NotContains(t, first, ".", "broker imports %s", dep)
+	}
+}
+
+func TestNothingImportsCmd(t *testing.T) {
+	t.Parallel()
+	for pkg, deps := range packages(t) {
+		for _, dep := range deps {
+			if strings.HasPrefix(dep, module+"cmd/") && !strings.HasPrefix(pkg, "cmd") {
+				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
+
+func tree(pkg string) string {
+	top, _, _ := strings.Cut(pkg, "/")
 	return top
 }

@@ -156,13 +156,14 @@ func (s *Service) sites(ctx context.Context, f Facts) ([]SiteBudget, error) {
 // allocation is zero when the project has none: policy then denies.
 func (s *Service) allocation(ctx context.Context, f Facts, site broker.SiteID) (broker.Allocation, error) {
 	a, err := s.store.AllocationAt(ctx, f.Principal.Person.Project, site, f.Now)
-	if err != nil && broker.KindOf(err) != broker.KindNotFound {
-		return a, fmt.Errorf("read allocation: %w", err)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return a, nil
+	case broker.KindOf(err) == broker.KindNotFound:
 		return broker.Allocation{}, nil
+	default:
+		return broker.Allocation{}, fmt.Errorf("read allocation: %w", err)
 	}
-	return a, nil
 }
 
 // choose evaluates site after site and takes the first that allows, else the

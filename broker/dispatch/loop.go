@@ -193,7 +193,7 @@ type hands struct {
 	cancel map[broker.AttemptID]context.CancelCauseFunc
 }
 
-var errLeaseLost = errors.New("the attempt's lease was lost") //nolint:gochecknoglobals // a sentinel error
+var errLeaseLost = errors.New("the attempt's lease was lost")
 
 func newHands(d *Dispatcher, claims []Claimed) *hands {
 	h := &hands{

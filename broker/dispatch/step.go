@@ -29,7 +29,7 @@ func (d *Dispatcher) take(ctx context.Context, h *hands, c Claimed) {
 // step takes an attempt from its state to the next.
 func (d *Dispatcher) step(ctx context.Context, c Claimed) (broker.Attempt, error) {
 	if c.Cancel {
-		return d.end(ctx, c, broker.OutcomeCancelled, "cancelled", 0)
+		return d.end(ctx, c, broker.OutcomeCancelled, "cancelled")
 	}
 	switch c.Attempt.State {
 	case broker.AttemptPackaging:
@@ -44,10 +44,15 @@ func (d *Dispatcher) step(ctx context.Context, c Claimed) (broker.Attempt, error
 	return c.Attempt, fmt.Errorf("no step leads on from %s", c.Attempt.State)
 }
 
-// end finishes an attempt and its job.
-func (d *Dispatcher) end(ctx context.Context, c Claimed, o broker.Outcome, code string, exit int) (broker.Attempt, error) {
+// end finishes an attempt and its job. A job that fails before any scheduler
+// could know of it was not admitted in the end.
+func (d *Dispatcher) end(ctx context.Context, c Claimed, o broker.Outcome, code string) (broker.Attempt, error) {
+	to := o.JobState()
+	if to == broker.JobFailed && !c.Attempt.State.Submitted() {
+		to = broker.JobNotAdmitted
+	}
 	return d.Store.Advance(ctx, c, Change{
-		To: broker.AttemptDone, JobTo: o.JobState(), Outcome: o, Code: code, ExitCode: exit, FinishedAt: d.now(),
+		To: broker.AttemptDone, JobTo: to, Outcome: o, Code: code, FinishedAt: d.now(),
 	})
 }
 
@@ -57,7 +62,7 @@ func (d *Dispatcher) pack(ctx context.Context, c Claimed) (broker.Attempt, error
 	p, err := d.Packager.Package(ctx, c.Job.Tenant, c.Job.Spec.Image)
 	if k := broker.KindOf(err); k == broker.KindInvalid || k == broker.KindNotFound {
 		d.cfg.Log.InfoContext(ctx, "image refused", "job_id", c.Job.ID, "error", err)
-		return d.end(ctx, c, broker.OutcomeLaunchFailed, codeOr(err, "image_invalid"), 0)
+		return d.end(ctx, c, broker.OutcomeLaunchFailed, codeOr(err, "image_invalid"))
 	}
 	if err != nil {
 		return c.Attempt, fmt.Errorf("package: %w", err)
@@ -163,7 +168,7 @@ func (d *Dispatcher) hand(ctx context.Context, c Claimed) (broker.Attempt, error
 	switch broker.KindOf(err) {
 	case broker.KindForbidden, broker.KindInvalid, broker.KindConflict:
 		d.cfg.Log.WarnContext(ctx, "site refused the order", "job_id", c.Job.ID, "attempt_id", c.Attempt.ID, "error", err)
-		return d.end(ctx, c, broker.OutcomeLaunchFailed, codeOr(err, "refused"), 0)
+		return d.end(ctx, c, broker.OutcomeLaunchFailed, codeOr(err, "refused"))
 	case broker.KindUnauthenticated, broker.KindNotFound, broker.KindNotAdmitted, broker.KindQuota,
 		broker.KindUnavailable, broker.KindInternal:
 		return c.Attempt, fmt.Errorf("start at site: %w", err)

@@ -76,7 +76,7 @@ func (d *Dispatcher) follow(ctx context.Context, site Site, c Claimed, reports m
 // the site has lost it, and what became of it cannot be known.
 func (d *Dispatcher) unknown(ctx context.Context, site Site, c Claimed) error {
 	if c.Attempt.State != broker.AttemptSubmitting {
-		_, err := d.end(ctx, c, broker.OutcomeLost, "unknown_at_site", 0)
+		_, err := d.end(ctx, c, broker.OutcomeLost, "unknown_at_site")
 		return wrap("record the loss", err)
 	}
 	if c.Cancel {
@@ -84,7 +84,7 @@ func (d *Dispatcher) unknown(ctx context.Context, site Site, c Claimed) error {
 		if err := site.Stop(ctx, c.Attempt.ID); err != nil {
 			return wrap("stop", err)
 		}
-		_, err := d.end(ctx, c, broker.OutcomeCancelled, "cancelled", 0)
+		_, err := d.end(ctx, c, broker.OutcomeCancelled, "cancelled")
 		return wrap("record the cancellation", err)
 	}
 	_, err := d.hand(ctx, c)

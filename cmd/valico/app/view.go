@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,9 +27,7 @@ func configView(img ocispec.Image) policy.ImageConfig {
 		name, value, _ := strings.Cut(e, "=")
 		v.Env = append(v.Env, policy.EnvVar{Name: name, Value: value})
 	}
-	for k, val := range c.Labels {
-		v.Labels[k] = val
-	}
+	maps.Copy(v.Labels, c.Labels)
 	for _, d := range img.RootFS.DiffIDs {
 		v.DiffIDs = append(v.DiffIDs, d.String())
 	}

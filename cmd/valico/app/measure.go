@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/images/sandbox"
+)
+
+// measured is a site with its capabilities as they are, whatever its file says:
+// isolation is tried out on a local site, and what this version cannot measure
+// is not claimed.
+func measured(ctx context.Context, s broker.Site) (broker.Site, error) {
+	claims := map[string]bool{
+		"assurance enforced": s.Assurance == broker.AssuranceEnforced,
+		"mfa":                s.MFA, "quarantine": s.Quarantine, "telemetry_budget": s.TelemetryBudget, "airlock": s.Airlock,
+	}
+	for _, claim := range []string{"assurance enforced", "mfa", "quarantine", "telemetry_budget", "airlock"} {
+		if claims[claim] {
+			return s, &broker.Error{
+				Kind: broker.KindInvalid, Code: "capability_unmeasured", Message: "the site claims what nobody has measured", Value: claim,
+				Rule: "a capability that real data need counts only once it was measured at the site",
+				Help: "leave it out: the site then runs synthetic data only", Who: "the site operator",
+			}
+		}
+	}
+	if s.Scheduler == schedulerLocal {
+		isolation, _ := sandbox.Available(ctx)
+		s.Isolation = broker.Isolation(isolation)
+	}
+	return s, nil
+}
+
+// probe measures what Valico can do at a site whose agent runs here.
+type probe struct{ app *App }
+
+// Check satisfies httpapi.Probe.
+func (p probe) Check(ctx context.Context, s broker.Site) ([]wire.Check, error) {
+	_, here := p.app.site(s.ID)
+	out := []wire.Check{{Name: "agent", OK: here, Found: fmt.Sprintf("in this process: %t", here), Help: "restart the broker with this site configured"}}
+	dir := p.app.siteDir(s)
+	trust, err := order.LoadTrust(filepath.Join(dir, "trust.json"))
+	c := wire.Check{Name: "trust", OK: err == nil, Found: filepath.Join(dir, "trust.json"), Help: "the site operator corrects the file; nothing runs before"}
+	if err == nil {
+		c.Found = fmt.Sprintf("%d permit, %d status, %d order, %d image, %d ledger and %d officer keys pinned",
+			len(trust.Permit), len(trust.Status), len(trust.Order), len(trust.Image), len(trust.Ledger), len(trust.Officer))
+	}
+	out = append(out, c)
+	if s.Scheduler == schedulerLocal {
+		isolation, why := sandbox.Available(ctx)
+		out = append(out, wire.Check{
+			Name: "namespaces", OK: isolation == sandbox.IsolationUserNS, Found: string(isolation),
+			Help: "unprivileged user namespaces are off here: " + why,
+		})
+	}
+	_, err = os.ReadDir(filepath.Join(dir, "quarantine"))
+	out = append(out, wire.Check{Name: "sealing", OK: err == nil, Found: "a folder of the agent alone", Help: "the agent makes it when it starts"})
+	return out, nil
+}

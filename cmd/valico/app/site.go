@@ -1,0 +1,237 @@
+package app
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/local"
+	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/store/sqlite"
+	"github.com/valico-hpc/valico/broker/telemetry"
+)
+
+// Scheduler kinds of sites whose agent runs in this process.
+const (
+	schedulerLocal = "local"
+	schedulerSlurm = "slurm"
+)
+
+// site is a site whose agent runs in this process.
+type site struct {
+	agent *agent.Agent
+	close func() error
+}
+
+// site returns the agent of a site.
+func (a *App) site(id broker.SiteID) (*agent.Agent, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.sites[id]
+	if !ok {
+		return nil, false
+	}
+	return s.agent, true
+}
+
+// openSites starts an agent for each site in the record.
+func (a *App) openSites(ctx context.Context) error {
+	all, err := a.store.Sites(ctx)
+	if err != nil {
+		return fmt.Errorf("list sites: %w", err)
+	}
+	a.onClose(a.closeSites)
+	for _, s := range all {
+		if err := a.attach(ctx, s); err != nil {
+			return fmt.Errorf("site %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (a *App) closeSites() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, s := range a.sites {
+		errs = append(errs, s.close())
+	}
+	a.sites = map[broker.SiteID]*site{}
+	return errors.Join(errs...)
+}
+
+// siteDir is the folder that a site's nodes share.
+func (a *App) siteDir(s broker.Site) string {
+	if c, ok := a.cfg.Slurm[s.Name]; ok && c.SiteDir != "" {
+		return c.SiteDir
+	}
+	return a.path("sites", string(s.ID))
+}
+
+// attach makes a site's folder, pins its trust there unless the site has done
+// so itself, and starts its agent.
+func (a *App) attach(ctx context.Context, s broker.Site) error {
+	dir := a.siteDir(s)
+	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // accounts of the site enter it
+		return fmt.Errorf("make the site's folder: %w", err)
+	}
+	if err := a.pin(s, filepath.Join(dir, "trust.json")); err != nil {
+		return err
+	}
+	sched, execPath, closer, err := a.scheduler(ctx, s, dir)
+	if err != nil {
+		return err
+	}
+	nc, err := a.nats.ConnectSite(ctx, s.ID)
+	if err != nil {
+		return errors.Join(err, closer())
+	}
+	pub, err := telemetry.NewPublisher(nc)
+	if err != nil {
+		return errors.Join(err, closer())
+	}
+	c := agent.Config{
+		Site: s.ID, Dir: dir, ExecPath: execPath, Scheduler: sched, Blobs: a.images, Publisher: pub,
+		PollEvery: a.cfg.Poll, Log: a.cfg.Log.With("site", s.Name), Step: a.cfg.Step,
+	}
+	if s.Scheduler == schedulerSlurm {
+		c.Accounts = lookup
+	}
+	ag, err := agent.New(c)
+	if err != nil {
+		return errors.Join(err, closer())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sites[s.ID] = &site{agent: ag, close: func() error { nc.Close(); return closer() }}
+	if a.spawn != nil {
+		a.spawn(ag.Run)
+	}
+	return nil
+}
+
+// pin writes what the site trusts, once: the file is the site's own from then
+// on, and an operator who pinned other keys there keeps them.
+func (a *App) pin(s broker.Site, path string) error {
+	_, err := os.Stat(path)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for the site's trust: %w", err)
+	}
+	t := order.Trust{
+		Site: s.ID, Name: s.Name, Isolation: s.Isolation, KeyEpochMin: 1, StatusMaxAge: a.cfg.StatusMaxAge,
+		Order: []crypto.PublicKey{a.keys.order.Public()}, Image: []crypto.PublicKey{a.keys.image.Public()},
+		Ledger: []string{a.keys.ledgerPublic}, Permit: a.trust.Permit, Status: a.trust.Status, Officer: a.trust.Officer,
+		Accounts: s.Accounts,
+	}
+	for _, d := range s.Datasets {
+		t.Datasets = append(t.Datasets, order.Dataset{
+			PURI: d.PURI, Version: d.Version, Path: d.Path, Digest: d.Digest, Holder: d.Holder, Country: d.Country, Synthetic: d.Synthetic,
+		})
+	}
+	b, err := order.EncodeTrust(t)
+	if err != nil {
+		return fmt.Errorf("pin the site's trust: %w", err)
+	}
+	return writeNew(path, b, 0o644)
+}
+
+// scheduler makes the adapter of a site, the path of valico-exec on its nodes
+// and what closes the adapter.
+func (a *App) scheduler(ctx context.Context, s broker.Site, dir string) (agent.Scheduler, string, func() error, error) {
+	switch s.Scheduler {
+	case schedulerLocal:
+		path, err := a.execPath(ctx)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		l, err := local.New(local.Config{
+			Dir: filepath.Join(dir, "local"), MaxParallel: max(1, s.MaxNodes), KillMargin: s.KillMargin,
+			Log: a.cfg.Log, Step: a.cfg.Step,
+		})
+		if err != nil {
+			return nil, "", nil, err
+		}
+		return l, path, l.Close, nil
+	case schedulerSlurm:
+		return a.slurm(ctx, s, dir)
+	}
+	return nil, "", nil, &broker.Error{
+		Kind: broker.KindInvalid, Code: "scheduler_unknown", Message: "no such scheduler", Value: s.Scheduler,
+		Rule: "a site's scheduler is local or slurm", Help: "correct the site file", Who: "the site operator",
+	}
+}
+
+// execPath finds valico-exec: as configured, beside this program, or on PATH.
+func (a *App) execPath(context.Context) (string, error) {
+	if a.cfg.Exec != "" {
+		return filepath.Abs(a.cfg.Exec)
+	}
+	if self, err := os.Executable(); err == nil {
+		if self, err = filepath.EvalSymlinks(self); err == nil {
+			p := filepath.Join(filepath.Dir(self), "valico-exec")
+			if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
+				return p, nil
+			}
+		}
+	}
+	p, err := exec.LookPath("valico-exec")
+	if err != nil {
+		return "", &broker.Error{
+			Kind: broker.KindUnavailable, Code: "exec_missing", Message: "valico-exec was not found",
+			Rule: "a local site runs jobs with valico-exec, beside valico or on PATH",
+			Help: "build both: go build -o DIR ./cmd/valico ./cmd/valico-exec", Who: "the broker's operator", Err: err,
+		}
+	}
+	return filepath.Abs(p)
+}
+
+// lookup finds an account of the site's machine.
+func lookup(account string) (uid, gid int, err error) {
+	u, err := user.Lookup(account)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look up account: %w", err)
+	}
+	uid, err = strconv.Atoi(u.Uid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("account %s: %w", account, err)
+	}
+	gid, err = strconv.Atoi(u.Gid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("account %s: %w", account, err)
+	}
+	return uid, gid, nil
+}
+
+// siteAdder is the record with one addition: a site that was admitted gets its
+// agent at once. A site whose agent cannot be had is not admitted.
+type siteAdder struct {
+	*sqlite.Store
+	app *App
+}
+
+// AddSite measures the site, writes the record and starts the agent.
+func (s siteAdder) AddSite(ctx context.Context, site broker.Site) error {
+	site, err := measured(ctx, site)
+	if err != nil {
+		return err
+	}
+	if err := checkDatasets(site.Datasets); err != nil {
+		return err
+	}
+	if err := s.Store.AddSite(ctx, site); err != nil {
+		return err
+	}
+	return s.app.attach(context.WithoutCancel(ctx), site) // the agent outlives the request
+}
