@@ -40,8 +40,9 @@ type Scheduler struct {
 	boot string
 	lock *os.File
 
-	mu   sync.Mutex
-	jobs map[string]*job
+	mu     sync.Mutex
+	jobs   map[string]*job
+	closed bool // the folder is somebody else's now
 }
 
 // job is a launch in memory.
@@ -93,8 +94,19 @@ func New(c Config) (*Scheduler, error) {
 	return s, nil
 }
 
-// Close gives the folder up and leaves every process running.
-func (s *Scheduler) Close() error { return s.lock.Close() }
+// Dir is where the records lie.
+func (s *Scheduler) Dir() string { return s.cfg.Dir }
+
+// Close gives the folder up and leaves every process running. Afterwards the
+// Scheduler starts and records nothing more.
+func (s *Scheduler) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.lock.Close()
+}
+
+var errClosed = errors.New("the scheduler is closed")
 
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the scheduler's own folder
@@ -141,6 +153,9 @@ func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Stat
 func (s *Scheduler) Cancel(ctx context.Context, l broker.Launch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return unavailable(l.Name, errClosed)
+	}
 	s.refresh(ctx)
 	j, ok := s.jobs[l.Name]
 	if !ok || !j.same(l) || j.State == stateEnded {
@@ -228,6 +243,9 @@ func (s *Scheduler) running() int {
 
 // pump brings every record to the truth and starts what may start.
 func (s *Scheduler) pump(ctx context.Context) {
+	if s.closed {
+		return
+	}
 	s.refresh(ctx)
 	free := s.cfg.MaxParallel - s.running()
 	for _, j := range s.queue() {

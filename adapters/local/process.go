@@ -84,7 +84,7 @@ func (s *Scheduler) reap(ctx context.Context, j *job, cmd *exec.Cmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.child = false
-	if err != nil || j.State != stateRunning {
+	if err != nil || s.closed || j.State != stateRunning {
 		return // the next refresh sees it gone
 	}
 	r := j.record

@@ -16,6 +16,9 @@ func (s *Scheduler) Submit(ctx context.Context, l broker.Launch) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return unavailable(l.Name, errClosed)
+	}
 	if j, ok := s.jobs[l.Name]; ok {
 		if j.same(l) {
 			return nil
