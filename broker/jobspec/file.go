@@ -1,6 +1,8 @@
 package jobspec
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -76,31 +78,19 @@ func (f File) check() []Problem {
 	return c.found
 }
 
-// walltime is a duration as people write it: Go's units, and d for days.
+// walltime is a duration as people write it: Go's units, and days before them.
 func walltime(s string) (time.Duration, bool) {
-	days, rest := 0, s
-	for i, r := range s {
-		if r >= '0' && r <= '9' && i < 4 {
-			days = days*10 + int(r-'0')
-			continue
-		}
-		if r == 'd' && i > 0 {
-			rest = s[i+1:]
-		} else {
-			days = 0
-		}
-		break
-	}
-	if rest == s {
-		days = 0
-	}
-	d := time.Duration(days) * 24 * time.Hour
-	if rest != "" {
-		more, err := time.ParseDuration(rest)
+	var d time.Duration
+	if days, rest, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 12)
 		if err != nil {
 			return 0, false
 		}
-		d += more
+		d, s = time.Duration(n)*24*time.Hour, rest
+		if s == "" {
+			return d, d > 0
+		}
 	}
-	return d, d > 0
+	more, err := time.ParseDuration(s)
+	return d + more, err == nil && more > 0
 }
