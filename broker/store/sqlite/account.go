@@ -69,17 +69,15 @@ func personScan(p *broker.Person) ([]any, func() error) {
 
 // People lists a tenant's persons by identifier.
 func (s *Store) People(ctx context.Context, tenant broker.TenantID) ([]broker.Person, error) {
-	var out []broker.Person
-	err := s.read.each(ctx, `SELECT `+personColumns+` FROM person p WHERE p.tenant_id = ? ORDER BY p.id, p.project_id`,
-		[]any{tenant}, func(scan func(...any) error) error {
+	out, err := list(ctx, s.read, `SELECT `+personColumns+` FROM person p WHERE p.tenant_id = ? ORDER BY p.id, p.project_id`,
+		[]any{tenant}, func(scan scanner) (broker.Person, error) {
 			var p broker.Person
 			dest, finish := personScan(&p)
 			if err := scan(dest...); err != nil {
-				return err
+				return p, err
 			}
 			err := finish()
-			out = append(out, p)
-			return err
+			return p, err
 		})
 	return out, translate("list people", err)
 }
@@ -154,17 +152,15 @@ func (s *Store) RevokeToken(ctx context.Context, tenant broker.TenantID, id brok
 
 // Tokens lists a person's tokens, oldest first.
 func (s *Store) Tokens(ctx context.Context, tenant broker.TenantID, person broker.PersonID) ([]broker.Token, error) {
-	var out []broker.Token
-	err := s.read.each(ctx, `SELECT `+tokenColumns+` FROM token k WHERE k.tenant_id = ? AND k.person_id = ? ORDER BY k.created_at, k.id`,
-		[]any{tenant, person}, func(scan func(...any) error) error {
+	out, err := list(ctx, s.read, `SELECT `+tokenColumns+` FROM token k WHERE k.tenant_id = ? AND k.person_id = ? ORDER BY k.created_at, k.id`,
+		[]any{tenant, person}, func(scan scanner) (broker.Token, error) {
 			var k broker.Token
 			dest, finish := tokenScan(&k)
 			if err := scan(dest...); err != nil {
-				return err
+				return k, err
 			}
 			err := finish()
-			out = append(out, k)
-			return err
+			return k, err
 		})
 	return out, translate("list tokens", err)
 }

@@ -179,9 +179,7 @@ func reserve(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, now
 }
 
 func overBudget(ctx context.Context, t *tx, r broker.Reservation) error {
-	a, err := only(ctx, t, `SELECT `+allocationColumns+` WHERE id = ?`, []any{r.Allocation}, func(scan scanner) (broker.Allocation, error) {
-		return scanAllocation(scan)
-	})
+	a, err := only(ctx, t, `SELECT `+allocationColumns+` WHERE id = ?`, []any{r.Allocation}, scanAllocation)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}

@@ -14,7 +14,7 @@ type querier interface {
 	// get scans the only row into dest; sql.ErrNoRows when there is none.
 	get(ctx context.Context, q string, args []any, dest ...any) error
 	// each calls f for every row; f scans.
-	each(ctx context.Context, q string, args []any, f func(scan func(...any) error) error) error
+	each(ctx context.Context, q string, args []any, f func(scanner) error) error
 }
 
 // pool is the read side.
@@ -48,7 +48,7 @@ func (p *pool) get(ctx context.Context, q string, args []any, dest ...any) error
 	return s.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
-func (p *pool) each(ctx context.Context, q string, args []any, f func(scan func(...any) error) error) error {
+func (p *pool) each(ctx context.Context, q string, args []any, f func(scanner) error) error {
 	s, err := p.prepare(ctx, q)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (t *tx) get(ctx context.Context, q string, args []any, dest ...any) error {
 	return s.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
-func (t *tx) each(ctx context.Context, q string, args []any, f func(scan func(...any) error) error) error {
+func (t *tx) each(ctx context.Context, q string, args []any, f func(scanner) error) error {
 	s, err := t.prepare(ctx, q)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-func drain(rows *sql.Rows, f func(scan func(...any) error) error) error {
+func drain(rows *sql.Rows, f func(scanner) error) error {
 	for rows.Next() {
 		if err := f(rows.Scan); err != nil {
 			return errors.Join(err, rows.Close())
@@ -161,7 +161,7 @@ type scanner func(...any) error
 // list runs a query and reads every row.
 func list[T any](ctx context.Context, q querier, query string, args []any, read func(scanner) (T, error)) ([]T, error) {
 	var out []T
-	err := q.each(ctx, query, args, func(scan func(...any) error) error {
+	err := q.each(ctx, query, args, func(scan scanner) error {
 		v, err := read(scan)
 		out = append(out, v)
 		return err

@@ -83,18 +83,6 @@ func rowMissing(err error) error {
 	return errRowMissing
 }
 
-// first is the only row of a query, or not-found.
-func first[T any](rows []T, err error, what, id string) (T, error) {
-	var zero T
-	if err != nil {
-		return zero, err
-	}
-	if len(rows) == 0 {
-		return zero, broker.NotFound(what, id)
-	}
-	return rows[0], nil
-}
-
 func conflict(code, message, value string) error {
 	return &broker.Error{
 		Kind: broker.KindConflict, Code: code, Message: message, Value: value,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -124,6 +125,8 @@ func ownerOf(ctx context.Context, t *tx, known map[broker.JobID]owner, e broker.
 	switch {
 	case e.Source != sourceBroker && e.Source != sourceSite, e.Seq < 1, e.Source == sourceSite && e.Attempt == "":
 		return owner{}, invalid("event_malformed", "an event has a source, a number from 1, and of a site an attempt", string(e.Job))
+	case e.Kind != broker.EventState && e.Kind != broker.EventMetric && e.Kind != broker.EventLog && e.Kind != broker.EventNotice:
+		return owner{}, invalid("event_malformed", "an event is of a kind that is known here", e.Kind)
 	}
 	o, ok := known[e.Job]
 	if !ok {
@@ -175,13 +178,21 @@ func applyEvent(ctx context.Context, t *tx, o owner, e broker.Event) (bool, erro
 	if _, err := t.exec(ctx, `INSERT INTO event
 		(tenant_id, project_id, job_id, attempt_id, site_id, source, seq, kind, name, value, step, text, at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		o.tenant, o.project, e.Job, e.Attempt, e.Site, e.Source, e.Seq, e.Kind, e.Name, e.Value, e.Step, e.Text, e.At.UnixMicro()); err != nil {
+		o.tenant, o.project, e.Job, e.Attempt, e.Site, e.Source, e.Seq, e.Kind, e.Name, number(e.Value), e.Step, e.Text, e.At.UnixMicro()); err != nil {
 		return false, err
 	}
 	_, err = t.exec(ctx, `INSERT INTO event_mark (tenant_id, project_id, job_id, attempt_id, source, seq) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job_id, attempt_id, source) DO UPDATE SET seq = excluded.seq`,
 		o.tenant, o.project, e.Job, e.Attempt, e.Source, e.Seq)
 	return err == nil, err
+}
+
+// number stores what is not a number as NULL, as SQL has it.
+func number(v float64) any {
+	if math.IsNaN(v) {
+		return nil
+	}
+	return v
 }
 
 // Events lists what is known of a tenant's job after a cursor, in order.
@@ -194,8 +205,12 @@ func (s *Store) Events(ctx context.Context, tenant broker.TenantID, job broker.J
 		[]any{job, after, tenant, limit}, func(scan scanner) (broker.Event, error) {
 			var e broker.Event
 			var at sql.NullInt64
-			err := scan(&e.Cursor, &e.Tenant, &e.Job, &e.Attempt, &e.Site, &e.Source, &e.Seq, &e.Kind, &e.Name, &e.Value, &e.Step, &e.Text, &at)
-			e.At = moment(at)
+			var value sql.NullFloat64
+			err := scan(&e.Cursor, &e.Tenant, &e.Job, &e.Attempt, &e.Site, &e.Source, &e.Seq, &e.Kind, &e.Name, &value, &e.Step, &e.Text, &at)
+			e.At, e.Value = moment(at), value.Float64
+			if !value.Valid {
+				e.Value = math.NaN()
+			}
 			return e, err
 		})
 	return evs, translate("list events", err)

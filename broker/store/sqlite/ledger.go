@@ -109,7 +109,7 @@ func (s *Store) LedgerHashes(ctx context.Context, indexes []int64) ([]tlog.Hash,
 const rowColumns = `r.idx, r.tenant_id, r.permit_id, r.person_id, r.kind, r.at, r.record, r.salt, r.document, r.leaf, p.key
 	FROM ledger_row r JOIN ledger_permit p ON p.tenant_id = r.tenant_id AND p.permit_id = r.permit_id`
 
-func scanRow(scan func(...any) error) (ledger.Row, error) {
+func scanRow(scan scanner) (ledger.Row, error) {
 	var r ledger.Row
 	var at sql.NullInt64
 	var salt, leaf, key []byte
@@ -127,25 +127,14 @@ func scanRow(scan func(...any) error) (ledger.Row, error) {
 
 // LedgerRow returns one row of the log.
 func (s *Store) LedgerRow(ctx context.Context, index int64) (ledger.Row, error) {
-	var out []ledger.Row
-	err := s.read.each(ctx, `SELECT `+rowColumns+` WHERE r.idx = ?`, []any{index}, func(scan func(...any) error) error {
-		r, err := scanRow(scan)
-		out = append(out, r)
-		return err
-	})
-	r, err := first(out, err, "ledger entry", fmt.Sprint(index))
-	return r, translate("read the ledger", err)
+	r, err := only(ctx, s.read, `SELECT `+rowColumns+` WHERE r.idx = ?`, []any{index}, scanRow)
+	return r, translate("read the ledger", missing(err, "ledger entry", fmt.Sprint(index)))
 }
 
 // LedgerRows returns a tenant's rows from an index on.
 func (s *Store) LedgerRows(ctx context.Context, tenant broker.TenantID, from int64, limit int) ([]ledger.Row, error) {
-	var out []ledger.Row
-	err := s.read.each(ctx, `SELECT `+rowColumns+` WHERE r.tenant_id = ? AND r.idx >= ? ORDER BY r.idx LIMIT ?`,
-		[]any{tenant, from, limit}, func(scan func(...any) error) error {
-			r, err := scanRow(scan)
-			out = append(out, r)
-			return err
-		})
+	out, err := list(ctx, s.read, `SELECT `+rowColumns+` WHERE r.tenant_id = ? AND r.idx >= ? ORDER BY r.idx LIMIT ?`,
+		[]any{tenant, from, limit}, scanRow)
 	return out, translate("read the ledger", err)
 }
 
@@ -153,7 +142,7 @@ func (s *Store) LedgerRows(ctx context.Context, tenant broker.TenantID, from int
 func (s *Store) LedgerLeaves(ctx context.Context, from int64, limit int) ([]receipt.Hash, error) {
 	var out []receipt.Hash
 	err := s.read.each(ctx, `SELECT leaf FROM ledger_row WHERE idx >= ? ORDER BY idx LIMIT ?`,
-		[]any{from, limit}, func(scan func(...any) error) error {
+		[]any{from, limit}, func(scan scanner) error {
 			var b []byte
 			if err := scan(&b); err != nil {
 				return err

@@ -96,7 +96,7 @@ func (s *Store) SetPermitStatus(
 const permitColumns = `id, version, tenant_id, project_id, jws, digest, status, status_at, at FROM permit AS newest
 	WHERE version = (SELECT max(version) FROM permit WHERE project_id = newest.project_id AND id = newest.id)`
 
-func scanPermit(scan func(...any) error) (broker.PermitRecord, error) {
+func scanPermit(scan scanner) (broker.PermitRecord, error) {
 	var p broker.PermitRecord
 	var statusAt, at sql.NullInt64
 	err := scan(&p.ID, &p.Version, &p.Tenant, &p.Project, &p.JWS, &p.Digest, &p.Status, &statusAt, &at)
@@ -106,24 +106,13 @@ func scanPermit(scan func(...any) error) (broker.PermitRecord, error) {
 
 // Permit returns the newest imported version of a project's permit.
 func (s *Store) Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error) {
-	var out []broker.PermitRecord
-	err := s.read.each(ctx, `SELECT `+permitColumns+` AND project_id = ? AND id = ?`, []any{project, id}, func(scan func(...any) error) error {
-		p, err := scanPermit(scan)
-		out = append(out, p)
-		return err
-	})
-	p, err := first(out, err, "permit", string(id))
-	return p, translate("read permit", err)
+	p, err := only(ctx, s.read, `SELECT `+permitColumns+` AND project_id = ? AND id = ?`, []any{project, id}, scanPermit)
+	return p, translate("read permit", missing(err, "permit", string(id)))
 }
 
 // Permits lists the newest version of each of a project's permits.
 func (s *Store) Permits(ctx context.Context, project broker.ProjectID) ([]broker.PermitRecord, error) {
-	var out []broker.PermitRecord
-	err := s.read.each(ctx, `SELECT `+permitColumns+` AND project_id = ? ORDER BY id`, []any{project}, func(scan func(...any) error) error {
-		p, err := scanPermit(scan)
-		out = append(out, p)
-		return err
-	})
+	out, err := list(ctx, s.read, `SELECT `+permitColumns+` AND project_id = ? ORDER BY id`, []any{project}, scanPermit)
 	return out, translate("list permits", err)
 }
 

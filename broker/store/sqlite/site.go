@@ -139,7 +139,7 @@ func (s *Store) UpdateSite(ctx context.Context, site broker.Site) error {
 
 const siteColumns = `id, name, assurance, isolation, record, created_at FROM site`
 
-func scanSite(scan func(...any) error) (broker.Site, error) {
+func scanSite(scan scanner) (broker.Site, error) {
 	var x broker.Site
 	var record string
 	var at sql.NullInt64
@@ -152,26 +152,15 @@ func scanSite(scan func(...any) error) (broker.Site, error) {
 
 // Sites lists the admitted sites by name.
 func (s *Store) Sites(ctx context.Context) ([]broker.Site, error) {
-	var out []broker.Site
-	err := s.read.each(ctx, `SELECT `+siteColumns+` ORDER BY name`, nil, func(scan func(...any) error) error {
-		x, err := scanSite(scan)
-		out = append(out, x)
-		return err
-	})
+	out, err := list(ctx, s.read, `SELECT `+siteColumns+` ORDER BY name`, nil, scanSite)
 	return out, translate("list sites", err)
 }
 
 // Site returns a site by its id or its name.
 func (s *Store) Site(ctx context.Context, nameOrID string) (broker.Site, error) {
-	var out []broker.Site
-	err := s.read.each(ctx, `SELECT `+siteColumns+` WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1`,
-		[]any{nameOrID}, func(scan func(...any) error) error {
-			x, err := scanSite(scan)
-			out = append(out, x)
-			return err
-		})
-	x, err := first(out, err, "site", nameOrID)
-	return x, translate("read site", err)
+	x, err := only(ctx, s.read, `SELECT `+siteColumns+` WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1`,
+		[]any{nameOrID}, scanSite)
+	return x, translate("read site", missing(err, "site", nameOrID))
 }
 
 // AddAllocation stores a grant; what it says of Reserved and Used is ignored.
@@ -189,7 +178,7 @@ func (s *Store) AddAllocation(ctx context.Context, a broker.Allocation) error {
 
 const allocationColumns = `id, tenant_id, project_id, site_id, access_mode, granted, reserved, used, valid_from, valid_until FROM allocation`
 
-func scanAllocation(scan func(...any) error) (broker.Allocation, error) {
+func scanAllocation(scan scanner) (broker.Allocation, error) {
 	var a broker.Allocation
 	var from, until sql.NullInt64
 	err := scan(&a.ID, &a.Tenant, &a.Project, &a.Site, &a.AccessMode, &a.GPUSeconds, &a.Reserved, &a.Used, &from, &until)
@@ -199,27 +188,16 @@ func scanAllocation(scan func(...any) error) (broker.Allocation, error) {
 
 // Allocations lists a project's grants.
 func (s *Store) Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error) {
-	var out []broker.Allocation
-	err := s.read.each(ctx, `SELECT `+allocationColumns+` WHERE project_id = ? ORDER BY valid_from, id`,
-		[]any{project}, func(scan func(...any) error) error {
-			a, err := scanAllocation(scan)
-			out = append(out, a)
-			return err
-		})
+	out, err := list(ctx, s.read, `SELECT `+allocationColumns+` WHERE project_id = ? ORDER BY valid_from, id`,
+		[]any{project}, scanAllocation)
 	return out, translate("list allocations", err)
 }
 
 // AllocationAt returns the grant at a site that is valid at t; of several the
 // one with most left.
 func (s *Store) AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error) {
-	var out []broker.Allocation
-	err := s.read.each(ctx, `SELECT `+allocationColumns+` WHERE project_id = ?1 AND site_id = ?2
+	a, err := only(ctx, s.read, `SELECT `+allocationColumns+` WHERE project_id = ?1 AND site_id = ?2
 		AND valid_from <= ?3 AND valid_until > ?3 ORDER BY granted - reserved - used DESC, id LIMIT 1`,
-		[]any{project, site, micros(t)}, func(scan func(...any) error) error {
-			a, err := scanAllocation(scan)
-			out = append(out, a)
-			return err
-		})
-	a, err := first(out, err, "allocation", string(site))
-	return a, translate("read allocation", err)
+		[]any{project, site, micros(t)}, scanAllocation)
+	return a, translate("read allocation", missing(err, "allocation", string(site)))
 }

@@ -33,7 +33,7 @@ CREATE TABLE event (
   seq        INTEGER NOT NULL CHECK (seq >= 1),
   kind       TEXT NOT NULL CHECK (kind IN ('state', 'metric', 'log', 'notice')),
   name       TEXT NOT NULL,
-  value      REAL NOT NULL,
+  value      REAL, -- NULL is not a number, as a diverged loss
   step       INTEGER NOT NULL,
   text       TEXT NOT NULL,
   at         INTEGER NOT NULL,

@@ -1,0 +1,95 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/admission"
+	"github.com/valico-hpc/valico/broker/airlock"
+	"github.com/valico-hpc/valico/broker/dispatch"
+	"github.com/valico-hpc/valico/broker/ledger"
+	"github.com/valico-hpc/valico/broker/telemetry"
+)
+
+// Store is the union of what the parts of the broker ask of the record.
+type Store interface {
+	admission.Store
+	dispatch.Store
+	airlock.Store
+	ledger.Store
+	telemetry.Outbox
+	telemetry.Projection
+	Accounts
+	Records
+	Close() error
+}
+
+// Accounts is who may ask, where, and how much.
+type Accounts interface {
+	EnsureProject(ctx context.Context, name string) (broker.TenantID, broker.ProjectID, error)
+	AddPerson(ctx context.Context, p broker.Person) error
+	People(ctx context.Context, tenant broker.TenantID) ([]broker.Person, error)
+	AddToken(ctx context.Context, k broker.Token) error
+	PersonByToken(ctx context.Context, hash [32]byte) (broker.Person, broker.Token, error)
+	RevokeToken(ctx context.Context, tenant broker.TenantID, id broker.TokenID) error
+	Tokens(ctx context.Context, tenant broker.TenantID, person broker.PersonID) ([]broker.Token, error)
+	AddSite(ctx context.Context, site broker.Site) error
+	UpdateSite(ctx context.Context, site broker.Site) error
+	AddAllocation(ctx context.Context, a broker.Allocation) error
+	Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error)
+}
+
+// Records is what people read and what authorities bring.
+type Records interface {
+	ImportPermit(ctx context.Context, p broker.PermitRecord, e ledger.Entry) (int64, error)
+	SetPermitStatus(ctx context.Context, project broker.ProjectID, id broker.PermitID, status []byte, at time.Time, e ledger.Entry) (int64, error)
+	Permits(ctx context.Context, project broker.ProjectID) ([]broker.PermitRecord, error)
+	Jobs(ctx context.Context, project broker.ProjectID, cursor string, limit int) ([]broker.Job, string, error)
+	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
+	Events(ctx context.Context, tenant broker.TenantID, job broker.JobID, after int64, limit int) ([]broker.Event, error)
+}
+
+// Run runs the contract; open gives an empty store that is closed by the test's
+// clean-up.
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, Store){
+		"a project is made once":                               projectOnce,
+		"a token names its person until it ends":               tokenNamesPerson,
+		"a site is found by name and id":                       siteByNameAndID,
+		"the allocation valid at a moment is found":            allocationAtMoment,
+		"a permit version has one text":                        permitHasOneText,
+		"a permit's status only grows newer":                   statusOnlyNewer,
+		"an admission is written whole":                        admissionWhole,
+		"a denial reserves nothing":                            denialReservesNothing,
+		"parts that do not belong together are refused":        inconsistentRefused,
+		"an idempotency key stands for one request":            idempotencyKey,
+		"parallel requests of one key admit once":              idempotencyParallel,
+		"parallel reservations never exceed the grant":         reservationsNeverExceed,
+		"random lives refund exactly":                          randomLivesRefundExactly,
+		"an attempt lives from packaging to done":              attemptLives,
+		"nothing is ready without clearance and receipt":       readyNeedsClearance,
+		"a denied clearance ends job and attempt":              denialEndsJob,
+		"a stale token moves nothing":                          staleTokenMovesNothing,
+		"a missing edge is a transition error":                 missingEdge,
+		"a claim leases and comes back":                        claimLeases,
+		"cancel ends what is not running and asks the rest":    cancelJob,
+		"an attempt that fails before start ends its job":      failsBeforeStart,
+		"jobs are listed newest first, page by page":           jobsByPage,
+		"outputs are released once":                            releaseOnce,
+		"events are projected once and in order":               eventsOnceInOrder,
+		"events of strangers are refused":                      eventsOfStrangers,
+		"the outbox tells of every state":                      outboxTellsStates,
+		"receipts of parallel admissions verify":               receiptsVerify,
+		"a checkpoint of a fork or of the future is refused":   checkpointRefused,
+		"a party's records chain and match the log's leaves":   partyRecordsChain,
+		"what is another project's looks like what is missing": strangersSeeNothing,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
