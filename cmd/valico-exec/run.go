@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/spool"
+	"github.com/valico-hpc/valico/images/sandbox"
+)
+
+// Why a run was ended from outside.
+var (
+	errTerm     = errors.New("asked to end")
+	errWalltime = errors.New("the order's walltime is over")
+)
+
+// run starts the attempt and returns the workload's exit status, or the error
+// because of which nothing of it ran.
+func (e env) run(ctx context.Context, o options) (int, error) {
+	ctx, stop := onSignals(ctx)
+	defer stop()
+	a := attempt(o.attempt)
+	v, err := e.verified(ctx, o)
+	if err == nil {
+		killpoint("order_verified")
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = writeMark(a, v.Digest, e.now())
+	}
+	if err != nil {
+		return 0, errors.Join(err, e.refused(a, err))
+	}
+	killpoint("start_marked")
+	w, err := spool.Create(a.spool())
+	if err != nil {
+		return 0, failed(codeSpool, "the spool cannot be made", err)
+	}
+	l := launcher{env: e, options: o, attempt: a, order: v, spool: w, began: e.now()}
+	code, runErr := l.run(ctx)
+	return code, errors.Join(runErr, w.Close())
+}
+
+// onSignals ends the context with errTerm.
+func onSignals(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel(errTerm)
+		case <-done:
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
+}
+
+// refused leaves a spool that says why nothing ran, unless one exists: that
+// one is of whoever started the attempt.
+func (e env) refused(a attempt, cause error) error {
+	w, err := spool.Create(a.spool())
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Append(ending(cause, e.now())), w.Close())
+}
+
+// ending is the outcome of a run of which nothing ran.
+func ending(cause error, at time.Time) spool.Record {
+	r := spool.Record{Kind: spool.KindOutcome, At: at, Outcome: string(broker.OutcomeLaunchFailed), Code: codeInternal}
+	switch {
+	case errors.Is(cause, errTerm):
+		r.Outcome, r.Code = string(broker.OutcomeCancelled), codeCancelled
+	case errors.Is(cause, errWalltime):
+		r.Outcome, r.Code = string(broker.OutcomeWalltime), codeWalltime
+	case broker.CodeOf(cause) != "":
+		r.Code = broker.CodeOf(cause)
+	}
+	return r
+}
+
+// launcher is one started attempt.
+type launcher struct {
+	env
+	options
+
+	attempt attempt
+	order   checked
+	spool   *spool.Writer
+	began   time.Time
+}
+
+// run writes the started record, unpacks, runs, and writes the outcome.
+func (l *launcher) run(ctx context.Context) (int, error) {
+	limits := l.order.Order.Limits
+	ctx, cancel := context.WithTimeoutCause(ctx, limits.Walltime, errWalltime)
+	defer cancel()
+	res, err := l.start(ctx)
+	r := ending(err, l.now())
+	if err == nil {
+		r = ended(res, context.Cause(ctx), l.now())
+	}
+	r.GPUs = limits.GPUs()
+	r.ElapsedSeconds = int64((l.now().Sub(l.began) + time.Second - 1) / time.Second)
+	if spoolErr := l.spool.Append(r); spoolErr != nil {
+		err = errors.Join(err, failed(codeSpool, "the outcome cannot be written", spoolErr))
+	}
+	killpoint("outcome_written")
+	return res.ExitCode, errors.Join(err, removeTree(l.attempt.root()))
+}
+
+func (l *launcher) start(ctx context.Context) (sandbox.Result, error) {
+	r := spool.Record{Kind: spool.KindStarted, At: l.began, Name: string(l.order.Isolation), GPUs: l.order.Order.Limits.GPUs()}
+	if err := errors.Join(l.spool.Append(r), l.spool.Sync()); err != nil {
+		return sandbox.Result{}, failed(codeSpool, "the start cannot be written", err)
+	}
+	killpoint("spool_started")
+	if err := unpackImage(ctx, filepath.Join(l.site, "images"), l.order, l.attempt.root()); err != nil {
+		return sandbox.Result{}, err
+	}
+	killpoint("unpacked")
+	return l.sandboxed(ctx)
+}
+
+// sandboxed runs the command and pumps what it says into the spool.
+func (l *launcher) sandboxed(ctx context.Context) (sandbox.Result, error) {
+	metrics, err := newMetricsPipe(l.spool, l.now)
+	if err != nil {
+		return sandbox.Result{}, failed(codeInternal, "the metrics pipe cannot be made", err)
+	}
+	stdout := &lines{w: l.spool, name: "stdout", now: l.now}
+	stderr := &lines{w: l.spool, name: "stderr", now: l.now}
+	s := sandbox.Spec{
+		Isolation: sandbox.Isolation(l.order.Isolation), Root: l.attempt.root(), Out: l.attempt.out(),
+		Argv: l.order.Order.Command, WorkDir: l.order.WorkDir, Env: l.environment(),
+		Stdout: stdout, Stderr: stderr, Metrics: metrics.write, KillMargin: l.margin,
+		TmpSizeMiB: l.order.Order.Limits.MemoryMiB,
+		Started:    func() { killpoint("sandbox_started") },
+	}
+	for _, m := range l.order.Mounts {
+		s.Mounts = append(s.Mounts, sandbox.Mount{Source: m.Path, Target: sandbox.DataDir + "/" + m.Name, ReadOnly: true})
+	}
+	res, err := sandbox.Run(ctx, s)
+	metrics.close()
+	stdout.close()
+	stderr.close()
+	return res, launchError(ctx, err)
+}
+
+// launchError tells a command that the image lacks from a node that cannot
+// shut it in, and both from an end before the start.
+func launchError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	e, ok := errors.AsType[*sandbox.SetupError](err)
+	if ok && e.Step == sandbox.StepExec {
+		return failed(codeExec, "the image's command cannot be started", err)
+	}
+	return failed(codeIsolation, "the node cannot shut the workload in", err)
+}
+
+// environment is the image's, the way to the metrics, and which GPUs the
+// scheduler granted.
+func (l *launcher) environment() []string {
+	own := []string{"VALICO_METRICS=" + fmt.Sprintf("/dev/fd/%d", sandbox.MetricsFD)}
+	scheduler := []string{"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_GPUS"}
+	for _, name := range scheduler {
+		if v := l.getenv(name); v != "" {
+			own = append(own, name+"="+v)
+		}
+	}
+	var all []string
+	for _, v := range l.order.Env {
+		if !slices.Contains(scheduler, v.Name) {
+			all = append(all, v.Name+"="+v.Value)
+		}
+	}
+	return append(all, own...)
+}
+
+// ended translates how the sandbox ended into an outcome.
+func ended(res sandbox.Result, cause error, at time.Time) spool.Record {
+	r := spool.Record{Kind: spool.KindOutcome, At: at, ExitCode: res.ExitCode}
+	switch {
+	case res.Cancelled && errors.Is(cause, errWalltime):
+		r.Outcome, r.Code = string(broker.OutcomeWalltime), codeWalltime
+	case res.Cancelled:
+		r.Outcome, r.Code = string(broker.OutcomeCancelled), codeCancelled
+	case res.OOM:
+		r.Outcome, r.Code = string(broker.OutcomeOOM), "oom"
+	case res.Signal != 0:
+		r.Outcome, r.Code = string(broker.OutcomeExit), fmt.Sprintf("signal_%d", res.Signal)
+	case res.ExitCode != 0:
+		r.Outcome, r.Code = string(broker.OutcomeExit), "exit_code"
+	default:
+		r.Outcome = string(broker.OutcomeOK)
+	}
+	return r
+}
+
+// removeTree removes an unpacked image, whose folders may be closed to writing.
+func removeTree(root string) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil //nolint:nilerr // what cannot be opened is reported by the removal
+		}
+		return os.Chmod(path, 0o700) //nolint:gosec // a folder that is removed next
+	})
+	if err := errors.Join(err, os.RemoveAll(root)); err != nil {
+		return fmt.Errorf("remove the unpacked image: %w", err)
+	}
+	return nil
+}
