@@ -113,7 +113,7 @@ func (p *Projector) follow(ctx context.Context, stream string) error {
 
 // consume opens the durable consumer and pulls until something fails.
 func (p *Projector) consume(ctx context.Context, stream string) error {
-	open, done := context.WithTimeout(ctx, 2*ackWait)
+	open, done := context.WithTimeout(ctx, ackWait)
 	defer done()
 	if err := EnsureStreams(open, p.js, p.cfg.Streams); err != nil {
 		return err
@@ -171,7 +171,13 @@ func (p *Projector) project(ctx context.Context, msgs []jetstream.Msg) error {
 		}
 		items = append(items, item{m, e})
 	}
-	return p.apply(ctx, items)
+	err := p.apply(ctx, items)
+	if err != nil {
+		for _, it := range items {
+			_ = it.msg.NakWithDelay(p.cfg.Retry) // what is acknowledged already stays so
+		}
+	}
+	return err
 }
 
 // apply applies a batch, and when the record refuses it halves it until the
