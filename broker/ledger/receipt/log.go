@@ -110,7 +110,7 @@ func compare(ref tlog.HashReader, index int64, h tlog.Hash) error {
 
 func open(o Own, index int64, leaf Hash) error {
 	if o.Index != index {
-		return failAt(CodeLeaf, o.Index, "no leaf or two records of that index")
+		return failAt(CodeLeaf, o.Index, "there is no leaf of that index")
 	}
 	if Hash(o.Record.Leaf()) != leaf {
 		return failAt(CodeLeaf, index, "is not the leaf of the record held")
