@@ -54,11 +54,29 @@ type record struct {
 	Outcome    broker.Outcome `json:"outcome"`
 	ExitCode   int            `json:"exit_code"`
 	Code       string         `json:"code"`
-	Usage      broker.Usage   `json:"usage"`
+	Usage      consumed       `json:"usage"`
 	StartedAt  time.Time      `json:"started_at"`
 	FinishedAt time.Time      `json:"finished_at"`
 	Manifest   broker.Digest  `json:"manifest"` // "" when nothing was sealed
 	SealedAt   time.Time      `json:"sealed_at"`
+}
+
+// consumed is an attempt's usage in the journal's own spelling.
+type consumed struct {
+	GPUSeconds int64  `json:"gpu_seconds"`
+	CPUSeconds int64  `json:"cpu_seconds"`
+	ElapsedMS  int64  `json:"elapsed_ms"`
+	Method     string `json:"method"`
+}
+
+func newConsumed(u broker.Usage) consumed {
+	return consumed{GPUSeconds: u.GPUSeconds, CPUSeconds: u.CPUSeconds, ElapsedMS: u.Elapsed.Milliseconds(), Method: u.Method}
+}
+
+func (c consumed) usage() broker.Usage {
+	return broker.Usage{
+		GPUSeconds: c.GPUSeconds, CPUSeconds: c.CPUSeconds, Elapsed: time.Duration(c.ElapsedMS) * time.Millisecond, Method: c.Method,
+	}
 }
 
 // limits are the order's resources in the journal's own spelling.

@@ -47,7 +47,7 @@ func (a *Agent) report(e *entry) (broker.AttemptReport, error) {
 			break
 		}
 		rep.State = broker.AttemptDone
-		rep.Outcome, rep.ExitCode, rep.Code, rep.Usage, rep.FinishedAt = r.Outcome, r.ExitCode, r.Code, r.Usage, r.FinishedAt
+		rep.Outcome, rep.ExitCode, rep.Code, rep.Usage, rep.FinishedAt = r.Outcome, r.ExitCode, r.Code, r.Usage.usage(), r.FinishedAt
 		if r.Manifest != "" {
 			m, err := a.manifest(r)
 			if err != nil {

@@ -201,7 +201,7 @@ func (a *Agent) conclude(ctx context.Context, e *entry, w watched) error {
 	}
 	err = a.update(e, func(r *record) bool {
 		end(r, v.outcome, v.code, v.exit, v.at)
-		r.StartedAt, r.Usage = see.scan.started, usage
+		r.StartedAt, r.Usage = see.scan.started, newConsumed(usage)
 		return true
 	})
 	return err

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -84,12 +86,27 @@ func config() huma.Config {
 	c.OpenAPIPath = "/openapi"
 	c.RejectUnknownQueryParameters = true
 	c.Transformers = []huma.Transformer{problems}
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token": {Type: "http", Scheme: "bearer", BearerFormat: "vlc_ and 43 characters of base64url"},
 	}
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: func(b []byte, v any) error { return json.Unmarshal(b, v) }}
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	return c
+}
+
+// schemaName names a type in the description. Types of other packages say
+// whose they are, because the API has a Purpose and a Record of its own.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	pkg := path.Base(t.PkgPath())
+	if t.PkgPath() == "" || pkg == "wire" || pkg == "httpapi" {
+		return name
+	}
+	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
