@@ -167,7 +167,11 @@ func Connect(ctx context.Context, url string, c Credentials, log *slog.Logger) (
 		nats.Name(c.User), nats.UserInfo(c.User, string(c.Password)),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
 		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.WarnContext(ctx, "nats connection lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: closed by its owner
+				log.WarnContext(ctx, "nats connection lost", "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(*nats.Conn) { log.InfoContext(ctx, "nats connection back") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.WarnContext(ctx, "nats", "error", err) }),
 	}
