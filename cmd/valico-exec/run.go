@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 	"github.com/valico-hpc/valico/images/sandbox"
@@ -66,9 +67,16 @@ func onSignals(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
 }
 
-// refused leaves a spool that says why nothing ran, unless one exists: that
-// one is of whoever started the attempt.
+// refused leaves a spool that says why nothing ran. It does not when the
+// attempt was started: the spool is that start's, or will be, and if the start
+// died before it made one, nobody knows more.
 func (e env) refused(a attempt, cause error) error {
+	if broker.CodeOf(cause) == order.CodeSecondStart {
+		return nil
+	}
+	if marked, err := exists(a.mark()); err != nil || marked {
+		return err
+	}
 	w, err := spool.Create(a.spool())
 	if errors.Is(err, fs.ErrExist) {
 		return nil

@@ -293,10 +293,15 @@ func TestARefusalRunsNothingAndSaysWhy(t *testing.T) {
 				require.Equal(t, 77, r.code)
 				require.NoFileExists(t, filepath.Join(s.attempt(), "root"))
 			}
+			require.Zero(t, s.runs())
+			if want == "second_start" { // the spool is the first start's to make
+				require.NoFileExists(t, filepath.Join(s.attempt(), "spool"))
+				return
+			}
+			require.NoFileExists(t, filepath.Join(s.attempt(), "start"))
 			require.Len(t, s.records(), 1)
 			require.Equal(t, "launch_failed", s.outcome().Outcome)
 			require.Equal(t, want, s.outcome().Code)
-			require.Zero(t, s.runs())
 		})
 	}
 }

@@ -6,9 +6,9 @@
 // the package runs that program again as its own helper:
 //
 //	launcher (Run) ── clone: user+mount+pid+net+ipc+uts ──▶ setup
-//	   │  memfd: what to run   control: TERM, lifeline        │ lo up, mounts, pivot_root,
+//	   │  memfd: what to run   control: TERM, lifeline        │ lo up, mounts,
 //	   │  status: started, ended, what went wrong             │ drop every capability, exec itself
-//	   ◀───────────────────────────────────────────────── supervisor, pid 1
+//	   ◀───────────────────────────────────────────────── supervisor, pid 1: new root
 //	                                                          └─ workload: fds 0, 1, 2 and 3 (metrics)
 //
 // Nothing that the workload must not see travels in argv or the environment.
@@ -17,9 +17,10 @@
 // mounts as asked, bound without what is mounted below them; /out, HOME
 // (/home/job), /tmp and /dev/shm writable and nothing else; /proc of its own
 // processes, read-only; /dev with null, zero, full, random, urandom; a network
-// with nothing but its own loopback; one user, which is the caller's; no
-// capabilities in any set, no_new_privs, no further user namespaces, no core
-// dumps, no inherited files. VALICO_DATA=/data and VALICO_OUT=/out are set.
+// with nothing but its own loopback, and no family of sockets that does not
+// know of namespaces; one user, which is the caller's; no capabilities in any
+// set, no_new_privs, no further user namespaces, no core dumps, no inherited
+// files. VALICO_DATA=/data and VALICO_OUT=/out are set.
 //
 // With IsolationNone nothing is shut in: the program argv[0] is looked up inside
 // Root and started with the working folder Root/WorkDir, as an ordinary process
@@ -40,7 +41,7 @@
 // initramfs) cannot be left by pivot_root; a folder with locked mounts below
 // it cannot be bound. Each fails closed, and Available gives the reason.
 //
-// Start reading at sandbox.go, then run.go, setup.go, mount.go and
-// supervise.go. The tests run this test binary inside as a probe, as root and
+// Start reading at sandbox.go, then run.go, setup.go, mount.go,
+// pivot.go and supervise.go. The tests run this test binary inside as a probe, as root and
 // as an ordinary user.
 package sandbox

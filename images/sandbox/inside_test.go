@@ -98,12 +98,16 @@ func TestAWorkloadReachesNothing(t *testing.T) {
 			"umount_data": "not permitted", "mount_tmpfs": "not permitted", "bind": "not permitted",
 			"mknod": "not permitted", "chroot": "not permitted", "sethostname": "not permitted",
 			"ptrace": "not permitted", "unshare_net": "not permitted", "setuid": "", "nested": "no space left",
+			"family_vsock": "address family not supported", "family_alg": "address family not supported",
+			"family_packet": "address family not supported", "family_bluetooth": "address family not supported",
+			"family_tipc": "address family not supported", "call_io_uring": "not implemented", "call_add_key": "not implemented",
+			"call_keyctl": "not implemented", "call_bpf": "not implemented",
 		}
 		for name, want := range contains {
 			require.NotEqual(t, "ok", r[name], name)
 			require.Contains(t, r[name], want, name)
 		}
-		for _, name := range []string{"own_loopback", "write_out", "write_home", "write_tmp", "write_shm", "write_null"} {
+		for _, name := range []string{"family_unix", "family_inet6", "family_netlink", "own_loopback", "write_out", "write_home", "write_tmp", "write_shm", "write_null"} {
 			require.Equal(t, "ok", r[name], name)
 		}
 		require.Equal(t, "lo ", r["interfaces"])

@@ -58,6 +58,7 @@ func setup() {
 		{"read-only root", m.rootReadOnly},
 		{"pivot helper", startPivot},
 		{"drop privileges", dropPrivileges},
+		{"filter system calls", filterCalls},
 		{"inherited files", func() error { return closeOnExec(fdGo + 1) }},
 		{"become supervisor", func() error { return unix.Exec("/proc/self/exe", []string{nameSupervise}, nil) }},
 	} {
@@ -146,10 +147,15 @@ func checkPrivileges() error {
 			if value != "1" {
 				return errors.New("no_new_privs is not set")
 			}
+		case name == "Seccomp":
+			seen++
+			if value != "2" {
+				return errors.New("the filter of system calls is not set")
+			}
 		}
 	}
-	if seen != 6 {
-		return fmt.Errorf("found %d of 6 lines on privileges", seen)
+	if seen != 7 {
+		return fmt.Errorf("found %d of 7 lines on privileges", seen)
 	}
 	return nil
 }

@@ -128,6 +128,13 @@ func network(r map[string]string, hostTCP, hostUDP string) {
 	r["dns"] = text(err)
 	_, err = net.Dial("unix", "@valico-sandbox-test-"+filepath.Base(os.Args[4]))
 	r["abstract"] = text(err)
+	for name, family := range map[string]int{"vsock": 40, "alg": 38, "packet": 17, "bluetooth": 31, "tipc": 30, "unix": 1, "inet6": 10, "netlink": 16} {
+		_, err := syscall.Socket(family, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, 0)
+		if name == "inet6" || name == "unix" {
+			_, err = syscall.Socket(family, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+		}
+		r["family_"+name] = text(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err == nil {
 		_, err = net.DialTimeout("tcp", l.Addr().String(), time.Second)
@@ -212,6 +219,10 @@ func privileges(r map[string]string) {
 	r["unshare_net"] = text(syscall.Unshare(syscall.CLONE_NEWNET))
 	r["setuid"] = text(syscall.Setuid(os.Getuid() + 1))
 	r["nested"] = text(nested())
+	for name, call := range map[string]uintptr{"io_uring": 425, "add_key": addKey, "keyctl": keyctl, "bpf": bpf} {
+		_, _, errno := syscall.Syscall6(call, 0, 0, 0, 0, 0, 0)
+		r["call_"+name] = text(errno)
+	}
 	out, err := exec.Command("/proc/self/exe", "caps").Output()
 	r["child"] = string(out) + text(err)
 	var core syscall.Rlimit
