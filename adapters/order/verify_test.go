@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,11 @@ func orderBreakages() []breakage {
 		one(order.CodeSpec, "another spec was cleared", func(p *plan) {
 			p.clearance = func(c *receipt.Document) { c.Spec = string(other) }
 		}),
+		one(order.CodeSpec, "evidence is no spec", func(p *plan) {
+			p.evidence = func(e *broker.Evidence) { e.Spec = []byte("{}") }
+			p.order = func(o *broker.WorkOrder) { o.Spec = digestOf("{}") }
+			p.clearance = func(c *receipt.Document) { c.Spec = string(digestOf("{}")) }
+		}),
 		one(order.CodeSpec, "more network", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.Network = "job" } }),
 		one(order.CodeSpec, "other telemetry", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.Telemetry = "sealed" } }),
 		one(order.CodeSpec, "other outputs", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.Outputs = nil } }),
@@ -147,6 +153,10 @@ func permitBreakages() []breakage {
 		one(order.CodeClearance, "status replaced by a newer one", func(p *plan) {
 			p.clearance = func(c *receipt.Document) { c.StatusDigest = other }
 		}),
+		one(order.CodeClearance, "evidence is no clearance", func(p *plan) {
+			p.evidence = func(e *broker.Evidence) { e.Clearance = []byte("{}") }
+			p.order = func(o *broker.WorkOrder) { o.Clearance = digestOf("{}") }
+		}),
 		one(order.CodeReceipt, "signed by another ledger", func(p *plan) { p.ledgerKey = nil }),
 		one(order.CodeReceipt, "leaf of another kind", func(p *plan) {
 			p.record = func(r *receipt.Record) { r.Kind = broker.DecisionAdmission }
@@ -200,6 +210,22 @@ func runBreakages() []breakage {
 		one(order.CodeImageTampered, "layer without digest", func(p *plan) {
 			p.manifest = func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.Digest("sha512:00") }
 		}),
+		{order.CodeImageTampered, "manifest is no manifest", func(tb testing.TB, p *plan) {
+			tb.Helper()
+			p.other(tb, []byte("[]"))
+		}},
+		{order.CodeImageTampered, "repeated member in the manifest", func(tb testing.TB, p *plan) {
+			tb.Helper()
+			p.other(tb, []byte(`{"layers":[],"layers":[]}`))
+		}},
+		one(order.CodeImageTampered, "config of another size", func(p *plan) {
+			p.manifest = func(m *ocispec.Manifest) { m.Config.Size++ }
+		}),
+		one(order.CodeImageTampered, "diff id without digest", func(p *plan) { p.config.RootFS.DiffIDs[0] = "md5:00" }),
+		one(order.CodeImageTampered, "no layers", func(p *plan) {
+			p.config.RootFS.DiffIDs = nil
+			p.manifest = func(m *ocispec.Manifest) { m.Layers = nil }
+		}),
 		one(order.CodeMountNotSynthetic, "not flagged synthetic", func(p *plan) { p.trust.Datasets[0].Synthetic = false }),
 		one(order.CodeMountNotSynthetic, "not in the registry", func(p *plan) { p.trust.Datasets = nil }),
 		one(order.CodeMountNotSynthetic, "other bytes", func(p *plan) { p.trust.Datasets[0].Digest = digestOf("other") }),
@@ -227,11 +253,34 @@ func runBreakages() []breakage {
 		one(order.CodeCommand, "image sets a variable twice", func(p *plan) { p.config.Config.Env = []string{"SEED=7", "SEED=8"} }),
 		one(order.CodeCommand, "order has another folder", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.WorkDir = "/tmp" } }),
 		one(order.CodeCommand, "image has another folder", func(p *plan) { p.config.Config.WorkingDir = "/tmp" }),
+		one(order.CodeCommand, "spec and order agree on another folder", func(p *plan) { p.spec.Image.WorkDir = "/tmp" }),
+		one(order.CodeCommand, "image has a folder that nobody asked for", func(p *plan) { p.spec.Image.WorkDir = "" }),
+		one(order.CodeCommand, "image has another user", func(p *plan) { p.spec.Image.User = "1000" }),
+		one(order.CodeCommand, "spec asks for another environment", func(p *plan) {
+			p.spec.Image.Env = []broker.EnvVar{{Name: "SEED", Value: "8"}}
+			p.order = func(o *broker.WorkOrder) { o.Env = []broker.EnvVar{{Name: "SEED", Value: "7"}} }
+		}),
+		one(order.CodeCommand, "image has a variable without value", func(p *plan) { p.config.Config.Env = []string{"SEED"} }),
 		one(order.CodeLimits, "order takes more", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.Limits.GPUsPerNode = 8 } }),
 		one(order.CodeLimits, "order runs longer", func(p *plan) { p.order = func(o *broker.WorkOrder) { o.Limits.Walltime += time.Second } }),
+		one(order.CodeLimits, "order and clearance take more than the spec", func(p *plan) {
+			p.order = func(o *broker.WorkOrder) { o.Limits.GPUsPerNode = 8 }
+			p.clearance = func(c *receipt.Document) { c.Limits.GPUsPerNode = 8 }
+		}),
 		one(order.CodeLimits, "less was cleared", func(p *plan) { p.clearance = func(c *receipt.Document) { c.Limits.MemoryMiB = 1 } }),
 		one(order.CodeSecondStart, "started before", func(p *plan) { p.at.Marked = true }),
 	}
+}
+
+// other replaces the manifest by other bytes that are signed and cleared.
+func (p *plan) other(tb testing.TB, manifest []byte) {
+	tb.Helper()
+	d := broker.DigestOf(manifest)
+	b, err := sign.Sign(p.ring.image, string(d))
+	require.NoError(tb, err)
+	p.clearance = func(c *receipt.Document) { c.Image = string(d) }
+	p.order = func(o *broker.WorkOrder) { o.Image = d }
+	p.evidence = func(e *broker.Evidence) { e.Manifest, e.Signature = manifest, b }
 }
 
 func breakages() []breakage {
@@ -296,6 +345,22 @@ func TestEachBreakageIsRefusedWithItsCodeAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARefusalShowsTheValueAndHidesTheCause(t *testing.T) {
+	t.Parallel()
+	p := newPlan(t)
+	p.status.Status, p.status.Reason = permit.StatusRevoked, "withheld"
+	_, err := p.verify(t, order.StageAgent)
+	var e *broker.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, permit.StatusRevoked, e.Value)
+	require.Error(t, e.Err)
+	require.NotContains(t, err.Error(), "withheld")
+
+	long := order.Refuse("no_such_code", strings.Repeat("x", 1000), nil)
+	require.Less(t, len(long.Value), 300)
+	require.NotEmpty(t, long.Message)
 }
 
 func TestEveryCodeHasABreakage(t *testing.T) {
@@ -376,6 +441,17 @@ func TestABaseImageMayAddVariablesButChangeNone(t *testing.T) {
 	p.config.Config.Env = []string{"VALICO_METRICS=/x", "SEED=7"}
 	_, err = p.verify(t, order.StageNode)
 	require.Equal(t, order.CodeCommand, broker.CodeOf(err))
+}
+
+func TestAnImageWithoutAFolderStartsAtTheRoot(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"", "/"} {
+		p := newPlan(t)
+		p.spec.Image.WorkDir, p.config.Config.WorkingDir = "", dir
+		v, err := p.verify(t, order.StageNode)
+		require.NoError(t, err)
+		require.Equal(t, "/", v.WorkDir)
+	}
 }
 
 func TestNothingIsVerifiedWithoutAMoment(t *testing.T) {
