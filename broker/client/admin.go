@@ -72,6 +72,13 @@ func (c *Client) AddPerson(ctx context.Context, p wire.Person) (wire.Person, err
 	return out, err
 }
 
+// WhoAmI says whom the token belongs to.
+func (c *Client) WhoAmI(ctx context.Context) (wire.Person, error) {
+	var out wire.Person
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/whoami", again: true}, &out)
+	return out, err
+}
+
 // NewToken gives a person a token; its secret is in the answer and nowhere else.
 func (c *Client) NewToken(ctx context.Context, in wire.TokenRequest) (wire.Token, error) {
 	var out wire.Token

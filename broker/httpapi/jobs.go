@@ -75,7 +75,7 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*body[wire.Jo
 	return &body[wire.Jobs]{out}, nil
 }
 
-func (s *Server) getJob(ctx context.Context, in *jobPath) (*body[wire.Job], error) {
+func (s *Server) getJob(ctx context.Context, in *JobPath) (*body[wire.Job], error) {
 	job, err := s.job(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (s *Server) getJob(ctx context.Context, in *jobPath) (*body[wire.Job], erro
 	return &body[wire.Job]{out}, nil
 }
 
-func (s *Server) cancelJob(ctx context.Context, in *jobPath) (*body[wire.Job], error) {
+func (s *Server) cancelJob(ctx context.Context, in *JobPath) (*body[wire.Job], error) {
 	p := caller(ctx)
 	if err := s.d.Store.RequestCancel(ctx, p.Project, broker.JobID(in.ID), s.d.Now()); err != nil {
 		return nil, fmt.Errorf("cancel job %s: %w", in.ID, err)
@@ -104,7 +104,7 @@ func (s *Server) cancelJob(ctx context.Context, in *jobPath) (*body[wire.Job], e
 	return s.getJob(ctx, in)
 }
 
-func (s *Server) listDecisions(ctx context.Context, in *jobPath) (*body[wire.Decisions], error) {
+func (s *Server) listDecisions(ctx context.Context, in *JobPath) (*body[wire.Decisions], error) {
 	job, err := s.job(ctx, in.ID)
 	if err != nil {
 		return nil, err

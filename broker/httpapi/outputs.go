@@ -51,7 +51,7 @@ func (s *Server) outputs() {
 	}, s.fetchOutput)
 }
 
-func (s *Server) listOutputs(ctx context.Context, in *jobPath) (*body[wire.Outputs], error) {
+func (s *Server) listOutputs(ctx context.Context, in *JobPath) (*body[wire.Outputs], error) {
 	all, err := s.d.Airlock.Outputs(ctx, caller(ctx), broker.JobID(in.ID))
 	if err != nil {
 		return nil, fmt.Errorf("list outputs: %w", err)
@@ -64,7 +64,7 @@ func (s *Server) listOutputs(ctx context.Context, in *jobPath) (*body[wire.Outpu
 }
 
 type releaseInput struct {
-	jobPath
+	JobPath
 	CreateKey
 	Body wire.ReleaseRequest
 }

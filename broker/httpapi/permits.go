@@ -53,11 +53,12 @@ func (s *Server) listPermits(ctx context.Context, _ *struct{}) (*body[wire.Permi
 	return &body[wire.Permits]{out}, nil
 }
 
-type permitPath struct {
+// PermitPath names a permit.
+type PermitPath struct {
 	ID string `path:"id" maxLength:"200" example:"sandbox-2026-11-24" doc:"The permit's id."`
 }
 
-func (s *Server) getPermit(ctx context.Context, in *permitPath) (*body[wire.Permit], error) {
+func (s *Server) getPermit(ctx context.Context, in *PermitPath) (*body[wire.Permit], error) {
 	rec, err := s.d.Store.Permit(ctx, caller(ctx).Project, broker.PermitID(in.ID))
 	if err != nil {
 		return nil, fmt.Errorf("read permit: %w", err)
@@ -121,7 +122,7 @@ func (s *Server) importPermit(ctx context.Context, in *importInput) (*body[wire.
 }
 
 type statusInput struct {
-	permitPath
+	PermitPath
 	CreateKey
 	Body wire.PermitStatus
 }

@@ -25,6 +25,9 @@ func (s *Server) persons() {
 		rule: operator, status: http.StatusCreated, example: person,
 	}, s.addPerson)
 	handle(s, op{
+		method: http.MethodGet, path: "/v1/whoami", id: "whoami", summary: "Say who is asking", rule: signedIn, example: person,
+	}, s.whoami)
+	handle(s, op{
 		method: http.MethodPost, path: "/v1/tokens", id: "new-token", summary: "Give a person a token; the secret is shown once",
 		rule: operator, status: http.StatusCreated, example: token,
 	}, s.newToken)
@@ -47,6 +50,10 @@ func (s *Server) listPersons(ctx context.Context, _ *struct{}) (*body[wire.Perso
 		out.Persons = append(out.Persons, wire.NewPerson(p))
 	}
 	return &body[wire.Persons]{out}, nil
+}
+
+func (s *Server) whoami(ctx context.Context, _ *struct{}) (*body[wire.Person], error) {
+	return &body[wire.Person]{wire.NewPerson(caller(ctx))}, nil
 }
 
 type addPersonInput struct {
@@ -146,11 +153,12 @@ func (s *Server) listTokens(ctx context.Context, in *personPath) (*body[wire.Tok
 	return &body[wire.Tokens]{out}, nil
 }
 
-type tokenPath struct {
+// TokenPath names a token.
+type TokenPath struct {
 	ID string `path:"id" maxLength:"64" example:"tok_0123456789abcdefghjkmnpqrs" doc:"The token's id, not its secret."`
 }
 
-func (s *Server) revokeToken(ctx context.Context, in *tokenPath) (*struct{}, error) {
+func (s *Server) revokeToken(ctx context.Context, in *TokenPath) (*struct{}, error) {
 	if !broker.ValidID("tok", in.ID) {
 		return nil, &broker.Error{
 			Kind: broker.KindNotFound, Code: "not_found", Message: "no such token", Rule: "a token is named by its id, tok_…",

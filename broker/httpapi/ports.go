@@ -22,8 +22,9 @@ type Admission interface {
 // Accounts are persons and their tokens. Reads answer KindNotFound for what
 // does not exist or is another tenant's; adding what exists is KindConflict.
 type Accounts interface {
-	// PersonByToken finds the token with that hash, whether or not it is still
-	// valid, and its person; KindNotFound when there is none.
+	// PersonByToken finds the token with that hash and its person. An unknown
+	// token is KindNotFound or KindUnauthenticated; one that is revoked or
+	// expired may be given back or be treated the same.
 	PersonByToken(ctx context.Context, hash [32]byte) (broker.Person, broker.Token, error)
 	AddPerson(ctx context.Context, p broker.Person) error
 	People(ctx context.Context, tenant broker.TenantID) ([]broker.Person, error)

@@ -62,7 +62,7 @@ func (s *Server) authorise(r *http.Request, rl rule) (context.Context, error) {
 		return ctx, unauthenticated("no token, or not one of valico's")
 	}
 	person, token, err := s.d.Store.PersonByToken(ctx, HashSecret(secret))
-	if broker.KindOf(err) == broker.KindNotFound {
+	if k := broker.KindOf(err); k == broker.KindNotFound || k == broker.KindUnauthenticated {
 		return ctx, unauthenticated("the token is unknown, revoked or expired")
 	}
 	if err != nil {

@@ -123,8 +123,8 @@ func (s *Server) raw(o op, doc func(*huma.Operation), fn func(http.ResponseWrite
 // body is an answer of status 200 with a JSON body.
 type body[T any] struct{ Body T }
 
-// jobPath names a job in a route.
-type jobPath struct {
+// JobPath names a job; exported, because huma fills in no unexported part.
+type JobPath struct {
 	ID string `path:"id" maxLength:"64" example:"job_0123456789abcdefghjkmnpqrs" doc:"The job's id."`
 }
 

@@ -68,13 +68,14 @@ func (s *Server) addSite(ctx context.Context, in *addSiteInput) (*body[wire.Site
 	return &body[wire.Site]{wire.NewSite(site, p.ID, true)}, nil
 }
 
-type sitePath struct {
+// SitePath names a site.
+type SitePath struct {
 	Name string `path:"name" maxLength:"100" example:"local" doc:"The site's name."`
 }
 
 // checkSite measures a site through its agent, where one is connected, and adds
 // what the record says.
-func (s *Server) checkSite(ctx context.Context, in *sitePath) (*body[wire.SiteCheck], error) {
+func (s *Server) checkSite(ctx context.Context, in *SitePath) (*body[wire.SiteCheck], error) {
 	site, err := s.d.Store.Site(ctx, in.Name)
 	if err != nil {
 		return nil, fmt.Errorf("read site: %w", err)
