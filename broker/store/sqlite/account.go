@@ -97,7 +97,7 @@ func (s *Store) AddToken(ctx context.Context, k broker.Token) error {
 	})
 }
 
-const tokenColumns = `k.id, k.tenant_id, k.project_id, k.person_id, k.hash, k.created_at, k.expires_at, k.revoked_at`
+const tokenColumns = `k.id, k.tenant_id, k.project_id, k.person_id, k.hash, k.created_at, k.expires_at, k.revoked_at` //nolint:gosec // names of columns
 
 func tokenScan(k *broker.Token) ([]any, func() error) {
 	var hash []byte

@@ -17,39 +17,42 @@ type querier interface {
 	each(ctx context.Context, q string, args []any, f func(scanner) error) error
 }
 
-// pool is the read side.
-type pool struct {
-	db    *sql.DB
-	mu    sync.Mutex
-	stmts map[string]*sql.Stmt
+// statements are the compiled texts of a pool or a connection, kept until it
+// is closed. They are a fixed set, since every text is constant.
+type statements struct {
+	compile func(ctx context.Context, q string) (*sql.Stmt, error)
+	mu      sync.Mutex
+	known   map[string]*sql.Stmt
 }
 
-func newPool(db *sql.DB) *pool { return &pool{db: db, stmts: map[string]*sql.Stmt{}} }
+func newStatements(compile func(context.Context, string) (*sql.Stmt, error)) *statements {
+	return &statements{compile: compile, known: map[string]*sql.Stmt{}}
+}
 
-func (p *pool) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+func (p *statements) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.stmts[q]; s != nil {
+	if s := p.known[q]; s != nil {
 		return s, nil
 	}
-	s, err := p.db.PrepareContext(ctx, q)
+	s, err := p.compile(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	p.stmts[q] = s
+	p.known[q] = s
 	return s, nil
 }
 
-func (p *pool) get(ctx context.Context, q string, args []any, dest ...any) error {
-	s, err := p.prepare(ctx, q)
+func (p *statements) get(ctx context.Context, q string, args []any, dest ...any) error {
+	s, err := p.prepare(ctx, q) //nolint:sqlclosecheck // kept, see statements
 	if err != nil {
 		return err
 	}
 	return s.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
-func (p *pool) each(ctx context.Context, q string, args []any, f func(scanner) error) error {
-	s, err := p.prepare(ctx, q)
+func (p *statements) each(ctx context.Context, q string, args []any, f func(scanner) error) error {
+	s, err := p.prepare(ctx, q) //nolint:sqlclosecheck // kept, see statements
 	if err != nil {
 		return err
 	}
@@ -59,51 +62,23 @@ func (p *pool) each(ctx context.Context, q string, args []any, f func(scanner) e
 	}
 	return drain(rows, f)
 }
+
+// pool is the read side.
+type pool struct {
+	*statements
+	db *sql.DB
+}
+
+func newPool(db *sql.DB) *pool { return &pool{statements: newStatements(db.PrepareContext), db: db} }
 
 func (p *pool) close() error { return p.db.Close() }
 
-// tx is the write side: the writer's connection inside a transaction, with the
-// one time that everything in a request is stamped with.
-type tx struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-func (t *tx) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
-	if s := t.stmts[q]; s != nil {
-		return s, nil
-	}
-	s, err := t.conn.PrepareContext(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	t.stmts[q] = s
-	return s, nil
-}
-
-func (t *tx) get(ctx context.Context, q string, args []any, dest ...any) error {
-	s, err := t.prepare(ctx, q)
-	if err != nil {
-		return err
-	}
-	return s.QueryRowContext(ctx, args...).Scan(dest...)
-}
-
-func (t *tx) each(ctx context.Context, q string, args []any, f func(scanner) error) error {
-	s, err := t.prepare(ctx, q)
-	if err != nil {
-		return err
-	}
-	rows, err := s.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	return drain(rows, f)
-}
+// tx is the write side: the writer's connection inside a transaction.
+type tx struct{ *statements }
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	s, err := t.prepare(ctx, q)
+	s, err := t.prepare(ctx, q) //nolint:sqlclosecheck // kept, see statements
 	if err != nil {
 		return 0, err
 	}

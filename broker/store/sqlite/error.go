@@ -73,7 +73,7 @@ func missing(err error, what, id string) error {
 	return err
 }
 
-var errRowMissing = errors.New("the row is not there") //nolint:gochecknoglobals // a sentinel error
+var errRowMissing = errors.New("the row is not there")
 
 // rowMissing is why an update that must change one row did not.
 func rowMissing(err error) error {

@@ -12,7 +12,7 @@ import (
 )
 
 //go:embed migrations/*.sql
-var migrations embed.FS //nolint:gochecknoglobals // the only way to embed files
+var migrations embed.FS
 
 func provider(db *sql.DB, log *slog.Logger) (*goose.Provider, error) {
 	dir, err := fs.Sub(migrations, "migrations")

@@ -33,6 +33,7 @@ type request struct {
 
 // writer owns the one connection that writes.
 type writer struct {
+	conn    *sql.Conn
 	tx      *tx
 	queue   chan *request
 	closing chan struct{}
@@ -40,7 +41,7 @@ type writer struct {
 	stopped chan struct{}
 }
 
-var errClosed = errors.New("the record is closed") //nolint:gochecknoglobals // a sentinel error
+var errClosed = errors.New("the record is closed")
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	conn, err := db.Conn(ctx)
@@ -48,10 +49,10 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		return nil, fmt.Errorf("open the writer: %w", err)
 	}
 	w := &writer{
-		tx:    &tx{conn: conn, stmts: map[string]*sql.Stmt{}},
+		conn: conn, tx: &tx{newStatements(conn.PrepareContext)},
 		queue: make(chan *request, queueSize), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	go w.run()
+	go w.run() //nolint:contextcheck // it ends with close, not with the caller of Open
 	return w, nil
 }
 
@@ -88,22 +89,15 @@ func (w *writer) do(ctx context.Context, f func(ctx context.Context, t *tx) erro
 }
 
 // close waits until every accepted request has its answer.
-func (w *writer) close() error {
+func (w *writer) close() {
 	w.once.Do(func() { close(w.closing) })
 	<-w.stopped
-	return nil
 }
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	defer func() { _ = w.tx.conn.Close() }() // the pool behind it reports what matters
+	defer func() { _ = w.conn.Close() }() // the pool behind it reports what matters
 	for {
-		select {
-		case r := <-w.queue:
-			w.batch(w.gather(r))
-			continue
-		default:
-		}
 		select {
 		case r := <-w.queue:
 			w.batch(w.gather(r))
@@ -199,7 +193,7 @@ func (w *writer) one(ctx context.Context, r *request) (failed, broken error) {
 	if err := w.plain(ctx, "SAVEPOINT request"); err != nil {
 		return nil, err
 	}
-	failed = w.call(r)
+	failed = w.call(r) //nolint:contextcheck // it runs under its own caller's values
 	if failed != nil {
 		// A full disk makes SQLite roll back everything, this savepoint included.
 		if err := w.plain(ctx, "ROLLBACK TO request"); err != nil {

@@ -11,6 +11,7 @@ import (
 )
 
 func projectOnce(t *testing.T, s Store) {
+	t.Helper()
 	a, p, err := s.EnsureProject(t.Context(), "one")
 	require.NoError(t, err)
 	require.True(t, broker.ValidID("ten", string(a)))
@@ -27,6 +28,7 @@ func projectOnce(t *testing.T, s Store) {
 }
 
 func tokenNamesPerson(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 0)
 	ctx := t.Context()
 	require.Equal(t, broker.KindConflict, broker.KindOf(s.AddPerson(ctx, f.Person)))
@@ -71,6 +73,7 @@ func tokenNamesPerson(t *testing.T, s Store) {
 }
 
 func siteByNameAndID(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 0)
 	ctx := t.Context()
 	for _, key := range []string{f.Site.Name, string(f.Site.ID)} {
@@ -95,6 +98,7 @@ func siteByNameAndID(t *testing.T, s Store) {
 }
 
 func allocationAtMoment(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	got, err := s.AllocationAt(ctx, f.Project, f.Site.ID, f.now)
@@ -122,6 +126,7 @@ func (f Fixture) permit(version int, jws string) (broker.PermitRecord, ledger.En
 }
 
 func permitHasOneText(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 0)
 	ctx := t.Context()
 	_, err := s.Permit(ctx, f.Project, Permit)
@@ -154,6 +159,7 @@ func permitHasOneText(t *testing.T, s Store) {
 }
 
 func statusOnlyNewer(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 0)
 	ctx := t.Context()
 	p, e := f.permit(1, "one")
@@ -179,6 +185,7 @@ func statusOnlyNewer(t *testing.T, s Store) {
 }
 
 func strangersSeeNothing(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, _ := f.Admit(t, 1)

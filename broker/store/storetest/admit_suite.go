@@ -15,6 +15,7 @@ import (
 )
 
 func admissionWhole(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	r := f.Admission(t, broker.VerdictAllow, 40)
@@ -53,6 +54,7 @@ func admissionWhole(t *testing.T, s Store) {
 }
 
 func denialReservesNothing(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	for _, v := range []broker.Verdict{broker.VerdictDeny, broker.VerdictReview} {
@@ -69,6 +71,7 @@ func denialReservesNothing(t *testing.T, s Store) {
 }
 
 func inconsistentRefused(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	for name, spoil := range map[string]func(*admission.AdmitRecord){
 		"denied but reserving":         func(r *admission.AdmitRecord) { r.Decision.Verdict = broker.VerdictDeny },
@@ -94,6 +97,7 @@ func inconsistentRefused(t *testing.T, s Store) {
 }
 
 func idempotencyKey(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	r := f.Admission(t, broker.VerdictAllow, 1)
@@ -119,6 +123,7 @@ func idempotencyKey(t *testing.T, s Store) {
 }
 
 func idempotencyParallel(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	var g errgroup.Group
 	var mu sync.Mutex
@@ -142,6 +147,7 @@ func idempotencyParallel(t *testing.T, s Store) {
 // reservationsNeverExceed is promise P3: 1,000 parallel submissions on one
 // budget that holds a third of them.
 func reservationsNeverExceed(t *testing.T, s Store) {
+	t.Helper()
 	const each, fits = 7, 333
 	f := Fill(t, s, each*fits+each-1)
 	var g errgroup.Group
@@ -173,9 +179,10 @@ func reservationsNeverExceed(t *testing.T, s Store) {
 // randomLivesRefundExactly walks attempts at random and compares the grant with
 // a model after each step: reserved, used, overrun included.
 func randomLivesRefundExactly(t *testing.T, s Store) {
-	seed := rand.Uint64()
+	t.Helper()
+	seed := rand.Uint64() //nolint:gosec // a seed to print, no secret
 	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable
 	f := Fill(t, s, 500)
 	var reserved, used int64
 	open := map[broker.AttemptID]int64{}

@@ -13,6 +13,7 @@ import (
 )
 
 func attemptLives(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, a := f.Admit(t, 90)
@@ -52,6 +53,7 @@ func attemptLives(t *testing.T, s Store) {
 }
 
 func readyNeedsClearance(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	_, a := f.Admit(t, 1)
@@ -94,6 +96,7 @@ func readyNeedsClearance(t *testing.T, s Store) {
 }
 
 func denialEndsJob(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, a := f.Admit(t, 50)
@@ -123,6 +126,7 @@ func denialEndsJob(t *testing.T, s Store) {
 }
 
 func staleTokenMovesNothing(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	_, a := f.Admit(t, 1)
 	old := f.Claim(t, a.ID)
@@ -141,6 +145,7 @@ func staleTokenMovesNothing(t *testing.T, s Store) {
 }
 
 func missingEdge(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 1000)
 	for _, to := range broker.AttemptStates() {
 		_, a := f.Admit(t, 1)
@@ -156,6 +161,7 @@ func missingEdge(t *testing.T, s Store) {
 }
 
 func claimLeases(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	_, a := f.Admit(t, 1)
@@ -194,6 +200,7 @@ func claimLeases(t *testing.T, s Store) {
 }
 
 func cancelJob(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	review, _, err := s.Admit(ctx, f.Admission(t, broker.VerdictReview, 0))
@@ -219,6 +226,7 @@ func cancelJob(t *testing.T, s Store) {
 }
 
 func failsBeforeStart(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	job, a := f.Admit(t, 10)
 	c := f.Claim(t, a.ID)
@@ -232,6 +240,7 @@ func failsBeforeStart(t *testing.T, s Store) {
 }
 
 func jobsByPage(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 1000)
 	var want []broker.JobID
 	for range 7 {
@@ -258,6 +267,7 @@ func jobsByPage(t *testing.T, s Store) {
 }
 
 func releaseOnce(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, a := f.Admit(t, 1)

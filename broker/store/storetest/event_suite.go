@@ -13,11 +13,12 @@ import (
 func (f Fixture) metric(job broker.JobID, a broker.AttemptID, seq uint64) broker.Event {
 	return broker.Event{
 		Tenant: f.Tenant, Job: job, Attempt: a, Site: f.Site.ID, Source: "site", Seq: seq,
-		Kind: broker.EventMetric, Name: "loss", Value: 1 / float64(seq), Step: int64(seq), At: f.now,
+		Kind: broker.EventMetric, Name: "loss", Value: 1 / float64(seq), Step: 7, At: f.now,
 	}
 }
 
 func eventsOnceInOrder(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, a := f.Admit(t, 1)
@@ -52,6 +53,7 @@ func eventsOnceInOrder(t *testing.T, s Store) {
 }
 
 func eventsOfStrangers(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	job, a := f.Admit(t, 1)
 	_, b := f.Admit(t, 1)
@@ -81,6 +83,7 @@ func eventsOfStrangers(t *testing.T, s Store) {
 }
 
 func outboxTellsStates(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	job, a := f.Admit(t, 1)

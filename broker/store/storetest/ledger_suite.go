@@ -30,6 +30,7 @@ func NewLog(tb testing.TB, s ledger.Store) (*ledger.Log, []note.Verifier) {
 }
 
 func receiptsVerify(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 1000)
 	log, pinned := NewLog(t, s)
 	var g errgroup.Group
@@ -60,6 +61,7 @@ func receiptsVerify(t *testing.T, s Store) {
 }
 
 func checkpointRefused(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
 	_, err := s.NewestCheckpoint(ctx)
@@ -88,6 +90,7 @@ func checkpointRefused(t *testing.T, s Store) {
 }
 
 func partyRecordsChain(t *testing.T, s Store) {
+	t.Helper()
 	f := Fill(t, s, 1000)
 	ctx := t.Context()
 	log, pinned := NewLog(t, s)
