@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	containerdlog "github.com/containerd/log"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -74,6 +75,10 @@ func Open(ctx context.Context, cfg Config, version string) (a *App, err error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	// The content store warns of each file system without fs-verity.
+	if err := containerdlog.SetLevel("error"); err != nil {
+		return nil, fmt.Errorf("quieten the content store: %w", err)
 	}
 	a = &App{cfg: cfg, version: version, hub: &telemetry.Hub{}, sites: map[broker.SiteID]*site{}}
 	defer func() {

@@ -57,7 +57,7 @@ type SlurmConfig struct {
 // DefaultConfig is what a broker without a file runs with.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8440", StatusMaxAge: 15 * time.Minute, Poll: 500 * time.Millisecond,
+		Listen: "127.0.0.1:8420", StatusMaxAge: 15 * time.Minute, Poll: 500 * time.Millisecond,
 	}
 }
 
