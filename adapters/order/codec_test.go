@@ -178,7 +178,7 @@ func TestAStatementHasOneSpelling(t *testing.T) {
 
 // FuzzDecode holds that what Decode accepts is exactly what Encode writes.
 func FuzzDecode(f *testing.F) {
-	p := newPlan(f)
+	p := planOf(f, fixedRing(f))
 	_, raw := p.build(f)
 	f.Add(raw)
 	f.Add([]byte(`{"envelope":"","evidence":{}}`))

@@ -1,7 +1,9 @@
 package order_test
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"strings"
@@ -53,6 +55,20 @@ func newRing(tb testing.TB) ring {
 	return r
 }
 
+// fixedRing is the same in every process: a fuzz target runs in several, and
+// its coverage must depend on the input alone.
+func fixedRing(tb testing.TB) ring {
+	tb.Helper()
+	key := func(n byte) crypto.Signer { return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)) }
+	r := ring{order: key(1), permit: key(2), status: key(3), image: key(4), officer: key(5), stranger: key(6)}
+	secret, public, err := note.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{7}, 64)), origin)
+	require.NoError(tb, err)
+	r.ledgerKey = public
+	r.ledger, err = note.NewSigner(secret)
+	require.NoError(tb, err)
+	return r
+}
+
 func keyID(tb testing.TB, k crypto.Signer) string {
 	tb.Helper()
 	id, err := permit.KeyID(k.Public())
@@ -89,8 +105,12 @@ type plan struct {
 
 func newPlan(tb testing.TB) *plan {
 	tb.Helper()
-	p := &plan{ring: newRing(tb), now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
-	r := p.ring
+	return planOf(tb, newRing(tb))
+}
+
+func planOf(tb testing.TB, r ring) *plan {
+	tb.Helper()
+	p := &plan{ring: r, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
 	p.permitKey, p.statusKey, p.imageKey, p.orderKey, p.ledgerKey = r.permit, r.status, r.image, r.order, r.ledger
 	p.doc = permit.Template(p.now.AddDate(0, -1, 0))
 	p.status = permit.Status{PermitID: p.doc.ID, Version: 1, Status: permit.StatusGranted, At: p.now.Add(-5 * time.Minute)}
