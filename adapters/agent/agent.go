@@ -31,6 +31,8 @@ type Config struct {
 	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
 	TelemetryGrace time.Duration // how long a sealed attempt waits for its telemetry; 10 s
 	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 30 s
+	CallTimeout    time.Duration // how long one call of the scheduler may take; 1 min
+	Workers        int           // attempts looked after at once; 32
 	SealFiles      int           // files sealed of one attempt at most; 100 000
 	SealBytes      int64         // bytes sealed of one attempt at most; 1 TiB
 
@@ -43,9 +45,11 @@ type Config struct {
 
 // Agent obeys work orders at one site. It is safe for concurrent use.
 type Agent struct {
-	cfg  Config
-	gate gate
-	kick chan struct{}
+	cfg   Config
+	gate  gate
+	kick  chan struct{}
+	lock  *os.File
+	slots chan struct{}
 
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
@@ -54,10 +58,6 @@ type Agent struct {
 
 // New opens a site's folder and takes up its journal.
 func New(c Config) (*Agent, error) {
-	return open(c, pinned{path: filepath.Join(c.Dir, "trust.json")})
-}
-
-func open(c Config, g gate) (*Agent, error) {
 	switch {
 	case !safeName(string(c.Site)):
 		return nil, errors.New("agent: a site is required")
@@ -67,15 +67,27 @@ func open(c Config, g gate) (*Agent, error) {
 		return nil, errors.New("agent: a scheduler, blobs and a publisher are required")
 	}
 	c.defaults()
-	a := &Agent{cfg: c, gate: g, kick: make(chan struct{}, 1), entries: map[broker.AttemptID]*entry{}}
+	a := &Agent{
+		cfg: c, gate: gate{path: filepath.Join(c.Dir, "trust.json")}, kick: make(chan struct{}, 1),
+		slots: make(chan struct{}, c.Workers), entries: map[broker.AttemptID]*entry{},
+	}
 	if err := a.makeDirs(); err != nil {
 		return nil, err
 	}
-	if err := a.load(); err != nil {
+	lock, err := lockFile(filepath.Join(c.Dir, "journal", "lock"))
+	if err != nil {
 		return nil, err
+	}
+	a.lock = lock
+	if err := a.load(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return a, nil
 }
+
+// Close gives the site's folder up, once Run has returned. What runs at the
+// scheduler runs on.
+func (a *Agent) Close() error { return a.lock.Close() }
 
 func (c *Config) defaults() {
 	def := func(d *time.Duration, v time.Duration) {
@@ -88,6 +100,10 @@ func (c *Config) defaults() {
 	def(&c.LostAfter, 2*time.Second)
 	def(&c.TelemetryGrace, 10*time.Second)
 	def(&c.UsageGrace, 30*time.Second)
+	def(&c.CallTimeout, time.Minute)
+	if c.Workers <= 0 {
+		c.Workers = 32
+	}
 	if c.SealFiles <= 0 {
 		c.SealFiles = 100_000
 	}
@@ -148,7 +164,12 @@ func (a *Agent) pass(ctx context.Context) {
 	for _, e := range idle {
 		a.steps.Go(func() {
 			defer a.release(e)
-			a.drive(ctx, e, seen, asked)
+			select {
+			case a.slots <- struct{}{}:
+				defer func() { <-a.slots }()
+				a.drive(ctx, e, seen, asked)
+			case <-ctx.Done():
+			}
 		})
 	}
 }
@@ -191,7 +212,9 @@ func (a *Agent) watch(ctx context.Context, es []*entry) (seen map[string]Status,
 	if len(ls) == 0 {
 		return nil, false
 	}
-	sts, err := a.cfg.Scheduler.Watch(ctx, ls)
+	call, done := context.WithTimeout(ctx, a.cfg.CallTimeout)
+	defer done()
+	sts, err := a.cfg.Scheduler.Watch(call, ls)
 	if err != nil {
 		if ctx.Err() == nil {
 			a.cfg.Log.WarnContext(ctx, "scheduler does not answer", "error", err)

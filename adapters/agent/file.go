@@ -3,10 +3,15 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/valico-hpc/valico/broker"
 )
 
 // writeFile replaces a file and returns when name and bytes are on the disk.
@@ -38,6 +43,36 @@ func syncDir(dir string) error {
 		return fmt.Errorf("flush folder: %w", err)
 	}
 	return nil
+}
+
+// lockFile takes a lock that ends with this process, and keeps a second agent
+// away from a site's folder.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // a folder of the agent's own
+	if err != nil {
+		return nil, fmt.Errorf("lock the site: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(&broker.Error{
+			Kind: broker.KindConflict, Code: "site_in_use", Message: "another process is this site's agent", Value: path,
+			Rule: "one agent per site folder", Help: "stop the other process, or use another folder", Who: "the site operator", Err: err,
+		}, f.Close())
+	}
+	return f, nil
+}
+
+// readForeign reads a file that lies in a folder of another account: it
+// follows no link and never waits for a pipe.
+func readForeign(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	return b, nil
 }
 
 // makeDirs creates the site's folders; modes hold whatever the umask says.

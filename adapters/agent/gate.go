@@ -10,27 +10,21 @@ import (
 	"github.com/valico-hpc/valico/policy/permit"
 )
 
-// gate is what stands between a message and anything that happens. There is
-// one, pinned; tests of what lies behind it put their own in its place.
-type gate interface {
-	// order verifies order.json; marked says that the journal holds another
-	// order of the attempt.
-	order(ctx context.Context, raw []byte, now time.Time, marked bool) (passed, error)
-	release(envelope []byte) (airlock.Statement, error)
-}
-
 // passed is what the agent takes over from a verified order.
 type passed struct {
 	order   broker.WorkOrder
 	sandbox bool
 }
 
-// pinned verifies with the site's trust file, read anew each time so that a
-// key taken out of it counts at once.
-type pinned struct{ path string }
+// gate is what stands between a message and anything that happens: it verifies
+// with the site's trust file, read anew each time so that a key taken out of it
+// counts at once.
+type gate struct{ path string }
 
-func (p pinned) order(ctx context.Context, raw []byte, now time.Time, marked bool) (passed, error) {
-	t, err := p.trust()
+// order verifies order.json; marked says that the journal holds another order
+// of the attempt.
+func (g gate) order(ctx context.Context, raw []byte, now time.Time, marked bool) (passed, error) {
+	t, err := g.trust()
 	if err != nil {
 		return passed{}, err
 	}
@@ -41,16 +35,16 @@ func (p pinned) order(ctx context.Context, raw []byte, now time.Time, marked boo
 	return passed{order: v.Order, sandbox: v.Permit.LegalRegime == permit.RegimeSandbox}, nil
 }
 
-func (p pinned) release(envelope []byte) (airlock.Statement, error) {
-	t, err := p.trust()
+func (g gate) release(envelope []byte) (airlock.Statement, error) {
+	t, err := g.trust()
 	if err != nil {
 		return airlock.Statement{}, err
 	}
 	return order.VerifyRelease(envelope, t)
 }
 
-func (p pinned) trust() (order.Trust, error) {
-	t, err := order.LoadTrust(p.path)
+func (g gate) trust() (order.Trust, error) {
+	t, err := order.LoadTrust(g.path)
 	if err != nil {
 		return order.Trust{}, &broker.Error{
 			Kind: broker.KindUnavailable, Code: "trust_unavailable", Message: "the site's trust file cannot be used",

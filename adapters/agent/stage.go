@@ -120,7 +120,7 @@ func (a *Agent) putBlob(d broker.Digest, size int64, open func() (io.ReadCloser,
 // mark and the spool into it.
 func (a *Agent) stageAttempt(r record, raw []byte) error {
 	dir := a.attemptDir(r.Attempt)
-	if have, err := os.ReadFile(filepath.Join(dir, "order.json")); err == nil && bytes.Equal(have, raw) { //nolint:gosec // read as the agent, compared, not used
+	if have, err := readForeign(filepath.Join(dir, "order.json"), order.MaxBytes); err == nil && bytes.Equal(have, raw) {
 		return nil
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {

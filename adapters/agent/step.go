@@ -99,6 +99,8 @@ func (a *Agent) received(ctx context.Context, e *entry, r record) error {
 // attempt that was stopped meanwhile is fenced off instead, since the first
 // submission may still be on its way.
 func (a *Agent) submitting(ctx context.Context, e *entry, r record) error {
+	ctx, done := context.WithTimeout(ctx, a.cfg.CallTimeout)
+	defer done()
 	l := a.launch(r)
 	if r.Stop {
 		fenced, err := a.fence(r)
@@ -181,6 +183,8 @@ func (a *Agent) cancel(ctx context.Context, e *entry, r record) error {
 	if now.Sub(see.cancelled) < 5*time.Second {
 		return nil
 	}
+	ctx, done := context.WithTimeout(ctx, a.cfg.CallTimeout)
+	defer done()
 	if err := a.cfg.Scheduler.Cancel(ctx, a.launch(r)); err != nil {
 		return fmt.Errorf("cancel: %w", err)
 	}
@@ -209,6 +213,8 @@ func (a *Agent) conclude(ctx context.Context, e *entry, w watched) error {
 
 // usage asks the scheduler, and estimates when accounting stays away.
 func (a *Agent) usage(ctx context.Context, r record, see sight) (broker.Usage, error) {
+	ctx, done := context.WithTimeout(ctx, a.cfg.CallTimeout)
+	defer done()
 	u, err := a.cfg.Scheduler.Usage(ctx, a.launch(r))
 	if err == nil {
 		return u, nil
