@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/images/sandbox"
 )
 
 // Exit codes of every command; each command's help repeats them.
@@ -25,6 +26,7 @@ const (
 )
 
 func main() {
+	sandbox.MaybeInit() // the broker tries out the isolation of a local site
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, osEnv(), os.Args[1:])
 	stop()
