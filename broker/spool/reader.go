@@ -59,6 +59,9 @@ func open(path string) (*os.File, int64, error) {
 	if !ok || !fi.Mode().IsRegular() || st.Nlink > 1 {
 		return nil, 0, errors.Join(&CorruptError{Reason: "not a regular file of one name"}, f.Close())
 	}
+	if fi.Size() > MaxSize {
+		return nil, 0, errors.Join(&CorruptError{Offset: MaxSize, Reason: "longer than any spool"}, f.Close())
+	}
 	return f, fi.Size(), nil
 }
 

@@ -26,6 +26,9 @@ const (
 	reserve int64 = 8 * maxFrame
 	// MinLimit is the smallest limit.
 	MinLimit = int64(headerSize) + reserve
+	// MaxSize is the largest limit. A reader refuses a longer file, which no
+	// writer made.
+	MaxSize int64 = 1 << 30
 )
 
 // ErrEnded is the answer to a record after the outcome.
@@ -51,8 +54,8 @@ func Create(path string) (*Writer, error) { return CreateLimit(path, DefaultLimi
 
 // CreateLimit makes a spool that stays below limit bytes.
 func CreateLimit(path string, limit int64) (*Writer, error) {
-	if limit < MinLimit {
-		return nil, fmt.Errorf("create spool: a limit of %d bytes is below %d", limit, MinLimit)
+	if limit < MinLimit || limit > MaxSize {
+		return nil, fmt.Errorf("create spool: a limit of %d bytes, %d to %d allowed", limit, MinLimit, MaxSize)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // the agent may run as another account; the folder decides who gets here
 	if err != nil {

@@ -13,10 +13,16 @@ import (
 	"github.com/valico-hpc/valico/broker/spool"
 )
 
+// sink is the part of a spool that takes telemetry.
+type sink interface {
+	Append(spool.Record) error
+	Drop(n uint64)
+}
+
 // lines turns a stream into log records, one per line, in bounded memory: what
 // is longer than a line may be is counted and let go.
 type lines struct {
-	w    *spool.Writer
+	w    sink
 	name string
 	now  func() time.Time
 	buf  []byte
@@ -63,7 +69,7 @@ type metric struct {
 
 // pumpMetrics reads to the end of the pipe. A line that is no metric is
 // dropped and counted.
-func pumpMetrics(r io.Reader, w *spool.Writer, now func() time.Time) {
+func pumpMetrics(r io.Reader, w sink, now func() time.Time) {
 	in := bufio.NewReaderSize(r, spool.MaxLine)
 	for {
 		line, long, err := in.ReadLine()
@@ -79,7 +85,7 @@ func pumpMetrics(r io.Reader, w *spool.Writer, now func() time.Time) {
 	}
 }
 
-func appendMetric(line []byte, w *spool.Writer, at time.Time) bool {
+func appendMetric(line []byte, w sink, at time.Time) bool {
 	var m metric
 	if json.Unmarshal(line, &m, json.RejectUnknownMembers(true)) != nil || !plainName(m.Name) {
 		return false
@@ -100,7 +106,7 @@ type metricsPipe struct {
 	done        chan struct{}
 }
 
-func newMetricsPipe(w *spool.Writer, now func() time.Time) (*metricsPipe, error) {
+func newMetricsPipe(w sink, now func() time.Time) (*metricsPipe, error) {
 	r, wr, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -173,6 +173,7 @@ func TestABadSpecIsRefused(t *testing.T) {
 		"relative root": func(s *sandbox.Spec) { s.Root = "x" },
 		"work dir":      func(s *sandbox.Spec) { s.WorkDir = "x" },
 		"zero byte":     func(s *sandbox.Spec) { s.Env = []string{"A=\x00"} },
+		"not UTF-8":     func(s *sandbox.Spec) { s.Argv = []string{"/a", "\xff"} },
 		"target proc":   func(s *sandbox.Spec) { s.Mounts = []sandbox.Mount{{Source: "/a", Target: "/proc/x"}} },
 		"target root":   func(s *sandbox.Spec) { s.Mounts = []sandbox.Mount{{Source: "/a", Target: "/"}} },
 		"target climbs": func(s *sandbox.Spec) { s.Mounts = []sandbox.Mount{{Source: "/a", Target: "/data/../x"}} },

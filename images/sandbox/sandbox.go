@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Isolation is how a workload is shut in.
@@ -103,9 +104,9 @@ func (s Spec) validate() error {
 	if s.WorkDir != "" && !path.IsAbs(s.WorkDir) {
 		return fmt.Errorf("the working folder %q is not absolute", s.WorkDir)
 	}
-	for _, v := range slices.Concat(s.Env, s.Argv, []string{s.WorkDir}) {
-		if strings.ContainsRune(v, 0) {
-			return errors.New("a zero byte in command, environment or working folder")
+	for _, v := range slices.Concat(s.Env, s.Argv, s.sources(), []string{s.WorkDir, s.Root, s.Hostname}) {
+		if strings.ContainsRune(v, 0) || !utf8.ValidString(v) { // the handover would change it silently
+			return errors.New("a zero byte, or what is not UTF-8, in command, environment or a path")
 		}
 	}
 	return s.validateTargets()

@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(launcherEnv); path != "" {
 		os.Exit(launcher(path))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if path, err := probeOnce(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
 }
 
 type launch struct {
@@ -144,14 +148,14 @@ func newPlace(t *testing.T, uid int) *place {
 	return p
 }
 
+// copyFile makes a program that can be started at once: a child that another
+// test forks meanwhile must not hold it open for writing.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
-	if os.Link(from, to) == nil && os.Getuid() != 0 {
-		return
-	}
-	_ = os.Remove(to)
 	b, err := os.ReadFile(from)
 	require.NoError(t, err)
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	require.NoError(t, os.WriteFile(to, b, 0o755))
 }
 
