@@ -33,8 +33,10 @@ deny contains lib.reason("dataset_not_at_site", "contract", ["job", "datasets", 
 deny contains lib.reason("dataset_unsealed", "contract", ["job", "datasets", i, "puri"], {"site": lib.value(["site", "name"])}) if {
 	some i, _ in input.job.datasets
 	some j in lib.entries(i)
-	not lib.digest(input.site.datasets[j].digest)
+	not sealed(j)
 }
+
+sealed(j) if lib.digest(input.site.datasets[j].digest)
 
 # METADATA
 # title: Permit and site agree on what the dataset is

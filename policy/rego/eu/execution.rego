@@ -9,7 +9,7 @@ import data.lib
 #   article: 68(10)(f)
 #   valid_from: "2029-03-26"
 deny contains lib.reason("site_not_in_permit", lib.ehds, ["site", "name"], {"allowed": lib.value(["permits", 0, "document", "spe", "sites"])}) if {
-	not input.site.name in lib.document.spe.sites
+	not site_granted
 }
 
 # METADATA
@@ -19,7 +19,7 @@ deny contains lib.reason("site_not_in_permit", lib.ehds, ["site", "name"], {"all
 #   article: 68(10)(f)
 #   valid_from: "2029-03-26"
 deny contains lib.reason("base_not_approved", lib.ehds, ["job", "image", "base"], {"allowed": lib.column(["permits", 0, "document", "spe", "software_components"], "digest")}) if {
-	not approved(input.job.image.base)
+	not base_approved
 }
 
 # METADATA
@@ -31,8 +31,18 @@ deny contains lib.reason("base_not_approved", lib.ehds, ["job", "image", "base"]
 deny contains lib.reason("layer_not_approved", lib.ehds, ["job", "image", "layers", i, "digest"], {"class": lib.value(["job", "image", "layers", i, "class"])}) if {
 	some i, _ in input.job.image.layers
 	not input.job.image.layers[i].class == "source"
-	not approved(input.job.image.layers[i].digest)
+	not layer_approved(i)
 }
+
+site_granted if input.site.name in lib.document.spe.sites
+
+base_approved if approved(input.job.image.base)
+
+layer_approved(i) if approved(input.job.image.layers[i].digest)
+
+own_code_granted if lib.document.execution.own_code in {"free_under_output_review", "reviewed"}
+
+output_granted(i) if input.job.outputs[i].type in lib.document.outputs.allowed_types
 
 approved(digest) if {
 	digest != ""
@@ -49,7 +59,7 @@ approved(digest) if {
 deny contains lib.reason("own_code_not_permitted", "permit_condition", ["job", "image", "layers", i, "class"], {"permit": lib.value(["permits", 0, "document", "execution", "own_code"])}) if {
 	some i, _ in input.job.image.layers
 	input.job.image.layers[i].class == "source"
-	not lib.document.execution.own_code in {"free_under_output_review", "reviewed"}
+	not own_code_granted
 }
 
 # METADATA
@@ -106,7 +116,7 @@ levels := {"full": 2, "metrics": 1, "sealed": 0}
 #   valid_from: "2029-03-26"
 deny contains lib.reason("output_type_not_permitted", lib.ehds, ["job", "outputs", i, "type"], {"allowed": lib.value(["permits", 0, "document", "outputs", "allowed_types"])}) if {
 	some i, _ in input.job.outputs
-	not input.job.outputs[i].type in lib.document.outputs.allowed_types
+	not output_granted(i)
 }
 
 # METADATA

@@ -8,8 +8,8 @@ import data.lib
 #   code: permit_status
 #   article: 63(3)
 #   valid_from: "2029-03-26"
-deny contains lib.reason("permit_status", lib.ehds, ["permits", 0, "status"], {"allowed": lib.list(sort(active))}) if {
-	not lib.permit.status in active
+deny contains lib.reason("permit_status", lib.ehds, ["permits", 0, "status"], {"allowed": lib.list(sort(giving_access))}) if {
+	not active
 }
 
 # METADATA
@@ -18,11 +18,15 @@ deny contains lib.reason("permit_status", lib.ehds, ["permits", 0, "status"], {"
 #   code: permit_status
 #   article: 63(3)
 #   valid_from: "2029-03-26"
-deny contains lib.reason("permit_status", lib.ehds, ["permits", 0, "document", "status"], {"allowed": lib.list(sort(active))}) if {
-	not lib.document.status in active
+deny contains lib.reason("permit_status", lib.ehds, ["permits", 0, "document", "status"], {"allowed": lib.list(sort(giving_access))}) if {
+	not issued_active
 }
 
-active := {"AMENDED", "GRANTED", "RENEWED"}
+active if lib.permit.status in giving_access
+
+issued_active if lib.document.status in giving_access
+
+giving_access := {"AMENDED", "GRANTED", "RENEWED"}
 
 # METADATA
 # title: No newer version of the permit is known

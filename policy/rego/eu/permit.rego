@@ -56,8 +56,10 @@ deny contains lib.reason("regime_is_request", lib.ehds, ["permits", 0, "document
 #   article: 68(1)
 #   valid_from: "2026-11-01"
 deny contains lib.reason("regime_unknown", "contract", ["permits", 0, "document", "legal_regime"], {"allowed": lib.list(sort(regimes))}) if {
-	not lib.document.legal_regime in regimes
+	not regime_known
 }
+
+regime_known if lib.document.legal_regime in regimes
 
 regimes := {
 	"ACCESS_APPROVAL",

@@ -9,8 +9,10 @@ import data.lib
 #   article: 53(1)
 #   valid_from: "2029-03-26"
 deny contains lib.reason("purpose_unknown", lib.ehds, ["job", "purpose", "code"], {"allowed": lib.list(sort(purposes))}) if {
-	not input.job.purpose.code in purposes
+	not purpose_known
 }
+
+purpose_known if input.job.purpose.code in purposes
 
 purposes := {
 	"53(1)(a)",

@@ -38,24 +38,29 @@ deny contains lib.reason("image_env_differs", "contract", ["image", "config", "e
 # A base may add variables of its own; it changes none of the job's, sets each
 # once and none that the launcher sets.
 same_env if {
-	env := [e | some e in input.image.config.env]
-	names := {env[i].name | some i, _ in env; is_string(env[i].value)}
-	count(names) == count(env)
+	names := {input.image.config.env[i].name | some i, _ in input.image.config.env}
+	count(names) == count(input.image.config.env)
 	every name in names {
 		not startswith(name, "VALICO_")
 	}
-	every wanted in input.job.image.env {
-		wanted in env
+	every i, _ in input.job.image.env {
+		set_to(input.job.image.env[i].name, input.job.image.env[i].value)
 	}
-	own_env(env)
+	own_env
 }
 
-own_env(env) if {
+set_to(name, wanted) if {
+	some i, _ in input.image.config.env
+	input.image.config.env[i].name == name
+	input.image.config.env[i].value == wanted
+}
+
+own_env if {
 	input.job.image.base == "none"
-	count(env) == count(input.job.image.env)
+	count(input.image.config.env) == count(input.job.image.env)
 }
 
-own_env(_) if lib.digest(input.job.image.base)
+own_env if lib.digest(input.job.image.base)
 
 # METADATA
 # title: The image starts in the job's working directory
@@ -187,7 +192,9 @@ labels if {
 #   valid_from: "2026-11-01"
 deny contains lib.reason("image_stop_signal", "contract", ["image", "config", "stop_signal"], {"allowed": lib.list(sort(stop_signals))}) if {
 	input.image
-	not input.image.config.stop_signal in stop_signals
+	not stop_signal
 }
+
+stop_signal if input.image.config.stop_signal in stop_signals
 
 stop_signals := {"", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"}

@@ -36,7 +36,7 @@ account if {
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("assurance_unknown", "contract", ["site", "assurance"], {}) if {
-	not input.site.assurance in {"advisory", "enforced"}
+	not assurance_known
 }
 
 # METADATA
@@ -46,5 +46,9 @@ deny contains lib.reason("assurance_unknown", "contract", ["site", "assurance"],
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("isolation_unknown", "contract", ["site", "isolation"], {}) if {
-	not input.site.isolation in {"none", "userns"}
+	not isolation_known
 }
+
+assurance_known if input.site.assurance in {"advisory", "enforced"}
+
+isolation_known if input.site.isolation in {"none", "userns"}

@@ -41,7 +41,7 @@ deny contains lib.reason("input_schema", "contract", ["schema"], {}) if not inpu
 #   code: moment_unknown
 #   article: contract
 #   valid_from: "2026-11-01"
-deny contains lib.reason("moment_unknown", "contract", ["moment"], {}) if not input.moment in {"admission", "clearance"}
+deny contains lib.reason("moment_unknown", "contract", ["moment"], {}) if not moment
 
 # METADATA
 # title: The time of the decision can be read
@@ -61,6 +61,8 @@ deny contains lib.reason("image_early", "contract", ["image"], {}) if {
 	input.image
 	not lib.clearance
 }
+
+moment if input.moment in {"admission", "clearance"}
 
 objects := {
 	[]: "input",

@@ -10,7 +10,7 @@ import data.lib
 #   valid_from: "2026-11-01"
 deny contains lib.reason("mount_malformed", "contract", ["job", "datasets", i, "mount"], {}) if {
 	some i, _ in input.job.datasets
-	not lib.element(input.job.datasets[i].mount)
+	not mount(i)
 }
 
 # METADATA
@@ -34,7 +34,7 @@ deny contains lib.reason("mount_twice", "contract", ["job", "datasets", i, "moun
 #   valid_from: "2026-11-01"
 deny contains lib.reason("output_path_malformed", "contract", ["job", "outputs", i, "path"], {}) if {
 	some i, _ in input.job.outputs
-	not lib.relative(input.job.outputs[i].path)
+	not below(i)
 }
 
 # METADATA
@@ -73,7 +73,7 @@ runs if {
 #   valid_from: "2026-11-01"
 deny contains lib.reason("env_name_malformed", "contract", ["job", "image", "env", i, "name"], {}) if {
 	some i, _ in input.job.image.env
-	not regex.match(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`, input.job.image.env[i].name)
+	not variable(i)
 }
 
 # METADATA
@@ -121,7 +121,7 @@ workdir if lib.folder(input.job.image.workdir)
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("user_malformed", "contract", ["job", "image", "user"], {}) if {
-	not regex.match(`^([0-9]{1,10}(:[0-9]{1,10})?)?$`, input.job.image.user)
+	not user
 }
 
 # METADATA
@@ -132,7 +132,7 @@ deny contains lib.reason("user_malformed", "contract", ["job", "image", "user"],
 #   valid_from: "2026-11-01"
 deny contains lib.reason("layer_class_unknown", "contract", ["job", "image", "layers", i, "class"], {}) if {
 	some i, _ in input.job.image.layers
-	not input.job.image.layers[i].class in {"data", "dependencies", "source"}
+	not class(i)
 }
 
 # METADATA
@@ -152,3 +152,13 @@ layer(i) if {
 	lib.at_most(1, input.job.image.layers[i].size_bytes)
 	startswith(input.job.image.layers[i].media_type, "application/vnd.oci.image.layer.v1.tar")
 }
+
+mount(i) if lib.element(input.job.datasets[i].mount)
+
+below(i) if lib.relative(input.job.outputs[i].path)
+
+variable(i) if regex.match(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`, input.job.image.env[i].name)
+
+user if regex.match(`^([0-9]{1,10}(:[0-9]{1,10})?)?$`, input.job.image.user)
+
+class(i) if input.job.image.layers[i].class in {"data", "dependencies", "source"}

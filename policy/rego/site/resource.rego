@@ -27,7 +27,7 @@ amount(field) if {
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("nodes_over_site", "contract", ["job", "resources", "nodes"], {"allowed": lib.value(["site", "max_nodes"])}) if {
-	not lib.at_most(input.job.resources.nodes, input.site.max_nodes)
+	not nodes_there
 }
 
 # METADATA
@@ -37,7 +37,7 @@ deny contains lib.reason("nodes_over_site", "contract", ["job", "resources", "no
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("cpus_over_site", "contract", ["job", "resources", "cpus_per_node"], {"allowed": lib.value(["site", "cpus_per_node"])}) if {
-	not lib.at_most(input.job.resources.cpus_per_node, input.site.cpus_per_node)
+	not cpus_there
 }
 
 # METADATA
@@ -47,7 +47,7 @@ deny contains lib.reason("cpus_over_site", "contract", ["job", "resources", "cpu
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("memory_over_site", "contract", ["job", "resources", "memory_mib"], {"allowed": lib.value(["site", "memory_mib"])}) if {
-	not lib.at_most(input.job.resources.memory_mib, input.site.memory_mib)
+	not memory_there
 }
 
 # METADATA
@@ -57,7 +57,7 @@ deny contains lib.reason("memory_over_site", "contract", ["job", "resources", "m
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("walltime_over_site", "contract", ["job", "resources", "walltime_seconds"], {"allowed": lib.value(["site", "max_wall_seconds"])}) if {
-	not lib.at_most(input.job.resources.walltime_seconds, input.site.max_wall_seconds)
+	not walltime_there
 }
 
 # METADATA
@@ -135,5 +135,15 @@ allocation_valid if {
 #   valid_from: "2026-11-01"
 deny contains lib.reason("budget_exceeded", "contract", ["budget", "needed"], {"available": lib.value(["budget", "available"]), "granted": lib.value(["budget", "granted"])}) if {
 	allocation
-	not lib.at_most(lib.gpu_seconds, input.budget.available)
+	not budget_holds
 }
+
+nodes_there if lib.at_most(input.job.resources.nodes, input.site.max_nodes)
+
+cpus_there if lib.at_most(input.job.resources.cpus_per_node, input.site.cpus_per_node)
+
+memory_there if lib.at_most(input.job.resources.memory_mib, input.site.memory_mib)
+
+walltime_there if lib.at_most(input.job.resources.walltime_seconds, input.site.max_wall_seconds)
+
+budget_holds if lib.at_most(lib.gpu_seconds, input.budget.available)
