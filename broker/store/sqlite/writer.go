@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/valico-hpc/valico/broker"
 )
 
 const (
@@ -174,6 +176,9 @@ func (w *writer) transact(rs []*request) ([]error, error) {
 	if err := w.plain(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return nil, err
 	}
+	if len(rs) == 1 {
+		return w.alone(ctx, rs[0])
+	}
 	errs := make([]error, len(rs))
 	for i, r := range rs {
 		var err error
@@ -185,6 +190,17 @@ func (w *writer) transact(rs []*request) ([]error, error) {
 		return nil, w.rollback(ctx, err)
 	}
 	return errs, nil
+}
+
+// alone runs the only request of a transaction, which needs no savepoint.
+func (w *writer) alone(ctx context.Context, r *request) ([]error, error) {
+	if err := w.call(r); err != nil { //nolint:contextcheck // it runs under its own caller's values
+		return []error{w.rollback(ctx, err)}, nil
+	}
+	if err := w.plain(ctx, "COMMIT"); err != nil {
+		return nil, w.rollback(ctx, err)
+	}
+	return []error{nil}, nil
 }
 
 // one runs a request under its savepoint. The second error means that the
@@ -207,7 +223,11 @@ func (w *writer) one(ctx context.Context, r *request) (failed, broken error) {
 func (w *writer) call(r *request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in a write: %v\n%s", p, debug.Stack())
+			err = &broker.Error{
+				Kind: broker.KindInternal, Code: "store_panic", Message: "the record met a mistake of ours; nothing was changed",
+				Help: "report this with the request id", Who: "the broker's operator",
+				Err: fmt.Errorf("panic in a write: %v\n%s", p, debug.Stack()),
+			}
 		}
 	}()
 	return r.f(context.WithoutCancel(r.ctx), w.tx)
