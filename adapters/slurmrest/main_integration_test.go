@@ -1,0 +1,107 @@
+//go:build integration
+
+package slurmrest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/valico-hpc/valico/adapters/slurmrest"
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/deploy/lab"
+)
+
+// cluster is the one lab of this test binary.
+var cluster *lab.Lab
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		l, err := lab.Start(context.Background(), os.Stderr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		cluster = l
+		code := m.Run()
+		if err := l.Stop(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}())
+}
+
+const person, other = "labuser1", "labuser2"
+
+var serial atomic.Int64
+
+// settings are what every scheduler of these tests has, with a folder of its own.
+func settings() slurmrest.Config {
+	return slurmrest.Config{
+		Dir:      filepath.Join(cluster.Site, fmt.Sprintf("r%d", serial.Add(1))),
+		Accounts: []string{person, other}, Prefix: cluster.Prefix, SlurmConf: cluster.SlurmConf,
+		KillMargin: time.Second, Settle: 2 * time.Second, PendingEvery: time.Second,
+	}
+}
+
+func open(t testing.TB, c slurmrest.Config) *slurmrest.Scheduler {
+	t.Helper()
+	s, err := slurmrest.New(c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// launch returns a launch of one GPU in a folder of its own.
+func launch(t testing.TB) broker.Launch {
+	t.Helper()
+	name := strings.ToLower(rand.Text())
+	dir := filepath.Join(cluster.Site, "attempts", name)
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.Chown(dir, cluster.Users[person], cluster.Users[person]))
+	return broker.Launch{
+		Name: name, Account: person, OrderDigest: broker.DigestOf([]byte(name)), Dir: dir, Argv: []string{"/bin/true"},
+		Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, GPUType: cluster.GPUType, CPUsPerNode: 1, MemoryMiB: 64, Walltime: time.Minute},
+	}
+}
+
+// slurmSays runs a command of Slurm as root and returns what it prints.
+func slurmSays(t testing.TB, argv ...string) string {
+	t.Helper()
+	out, err := cluster.Command(context.Background(), "root", argv...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+// loser makes answers of submissions get lost.
+type loser struct {
+	mu   sync.Mutex
+	next int
+}
+
+func (l *loser) lose(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = n
+}
+
+func (l *loser) step(name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name == "answered" && l.next > 0 {
+		l.next--
+		return errors.New("the answer was lost")
+	}
+	return nil
+}
