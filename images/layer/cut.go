@@ -19,6 +19,14 @@ import (
 	"time"
 )
 
+// Hasher is a destination that hashes what it is given, as a content store does.
+// Cut takes its word for the layer's digest and does not hash a second time.
+type Hasher interface {
+	io.Writer
+	// Digest is the "sha256:<hex>" of all bytes written so far.
+	Digest() string
+}
+
 // Cut writes the folder dir to dst as one layer. It reads a file only once and
 // keeps nothing in memory but the list of paths. After an error, what dst got
 // must be thrown away.
@@ -45,6 +53,10 @@ func Cut(ctx context.Context, dst io.Writer, dir string, o Options) (Layer, erro
 	}
 
 	packed := newMeter(dst)
+	hasher, hashes := dst.(Hasher)
+	if hashes {
+		packed.h = nil
+	}
 	buffered := bufio.NewWriterSize(packed, copyBuffer)
 	z, err := compressor(buffered, o.Compression)
 	if err != nil {
@@ -65,8 +77,14 @@ func Cut(ctx context.Context, dst io.Writer, dir string, o Options) (Layer, erro
 	if o.Prefix != "" {
 		count += 1 + strings.Count(o.Prefix, "/")
 	}
+	var digest string
+	if hashes {
+		digest = hasher.Digest()
+	} else {
+		digest = packed.digest()
+	}
 	return Layer{
-		MediaType: mediaType, Digest: packed.digest(), DiffID: raw.digest(),
+		MediaType: mediaType, Digest: digest, DiffID: raw.digest(),
 		SizeBytes: packed.n, RawBytes: raw.n, Entries: count,
 	}, nil
 }
@@ -89,6 +107,8 @@ func writeTar(ctx context.Context, w io.Writer, root *os.Root, entries []entry, 
 		}
 	}
 	buf := make([]byte, copyBuffer)
+	at := folder{top: root}
+	defer at.close()
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -99,7 +119,11 @@ func writeTar(ctx context.Context, w io.Writer, root *os.Root, entries []entry, 
 		if !e.info.Mode().IsRegular() {
 			continue
 		}
-		if err := writeFile(ctx, tw, root, e, buf); err != nil {
+		here, err := at.open(path.Dir(e.rel))
+		if err != nil {
+			return changed(e, err)
+		}
+		if err := writeFile(ctx, tw, here, e, buf); err != nil {
 			return err
 		}
 	}
@@ -109,11 +133,12 @@ func writeTar(ctx context.Context, w io.Writer, root *os.Root, entries []entry, 
 	return nil
 }
 
-// openSame opens the very file that was listed. A link put in its place leads
-// to another inode and is found out; one that leaves the folder does not open.
-func openSame(root *os.Root, e entry) (*os.File, error) {
+// openSame opens the very file that was listed, as name in the folder here. A
+// link put in its place leads to another inode and is found out; one that leaves
+// the folder does not open.
+func openSame(here *os.Root, name string, e entry) (*os.File, error) {
 	// O_NONBLOCK: a pipe put in the file's place must not hang the open.
-	f, err := root.OpenFile(e.rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := here.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, changed(e, err)
 	}
@@ -138,8 +163,35 @@ func changed(e entry, err error) *Error {
 	}
 }
 
-func writeFile(ctx context.Context, w io.Writer, root *os.Root, e entry, buf []byte) error {
-	f, err := openSame(root, e)
+// folder keeps the folder of the last file open, since most files follow one of
+// the same folder.
+type folder struct {
+	top  *os.Root
+	rel  string
+	here *os.Root // nil before the first
+}
+
+func (f *folder) open(rel string) (*os.Root, error) {
+	if f.here != nil && f.rel == rel {
+		return f.here, nil
+	}
+	here, err := f.top.OpenRoot(rel)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller turns it into a refusal
+	}
+	f.close()
+	f.rel, f.here = rel, here
+	return here, nil
+}
+
+func (f *folder) close() {
+	if f.here != nil {
+		_ = f.here.Close() // read only
+	}
+}
+
+func writeFile(ctx context.Context, w io.Writer, here *os.Root, e entry, buf []byte) error {
+	f, err := openSame(here, path.Base(e.rel), e)
 	if err != nil {
 		return err
 	}
@@ -170,7 +222,7 @@ func writeFile(ctx context.Context, w io.Writer, root *os.Root, e entry, buf []b
 // meter counts and hashes what it passes on.
 type meter struct {
 	w io.Writer
-	h hash.Hash
+	h hash.Hash // nil: counts only
 	n int64
 }
 
@@ -179,7 +231,9 @@ func newMeter(w io.Writer) *meter { return &meter{w: w, h: sha256.New()} }
 // Write passes p on and accounts for what was taken.
 func (m *meter) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
-	m.h.Write(p[:n])
+	if m.h != nil {
+		m.h.Write(p[:n])
+	}
 	m.n += int64(n)
 	return n, err //nolint:wrapcheck // an io.Writer hands its writer's error on
 }

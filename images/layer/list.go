@@ -41,7 +41,7 @@ func list(ctx context.Context, root *os.Root, o Options) ([]entry, error) {
 		return nil, err
 	}
 	l := &lister{root: root, prefix: o.Prefix, lim: o.Limits, ignore: patterns}
-	if err := l.dir(ctx, "."); err != nil && !errors.Is(err, errEnough) {
+	if err := l.dir(ctx, ".", root); err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
 	if len(l.errs) > 0 {
@@ -61,7 +61,7 @@ func readIgnore(root *os.Root, extra []string) (ignore, error) {
 	if !fi.Mode().IsRegular() || fi.Size() > maxIgnoreBytes {
 		return nil, &Error{Code: CodeIgnore, Path: IgnoreFile, Rule: fmt.Sprintf("a regular file of at most %d bytes", maxIgnoreBytes), Help: "replace it with one"}
 	}
-	f, err := openSame(root, entry{rel: IgnoreFile, info: fi})
+	f, err := openSame(root, IgnoreFile, entry{rel: IgnoreFile, info: fi})
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +82,18 @@ func (l *lister) add(e *Error) error {
 	return nil
 }
 
-func (l *lister) dir(ctx context.Context, rel string) error {
+// dir lists what is in a folder. here is that folder's own root: one step from
+// it costs one system call, whereas a path from the top costs one per element.
+func (l *lister) dir(ctx context.Context, rel string, here *os.Root) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("list %s: %w", quote(rel), context.Cause(ctx))
 	}
-	names, err := l.names(rel)
+	names, err := l.names(rel, here)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := l.one(ctx, path.Join(rel, name)); err != nil {
+		if err := l.one(ctx, path.Join(rel, name), name, here); err != nil {
 			return err
 		}
 	}
@@ -99,8 +101,8 @@ func (l *lister) dir(ctx context.Context, rel string) error {
 }
 
 // names lists a folder, never holding more names than entries are allowed.
-func (l *lister) names(rel string) ([]string, error) {
-	f, err := l.root.Open(rel)
+func (l *lister) names(rel string, here *os.Root) ([]string, error) {
+	f, err := here.Open(".")
 	if err != nil {
 		return nil, l.add(asError(err, rel, "the folder cannot be read"))
 	}
@@ -130,8 +132,8 @@ func (l *lister) tooMany(rel string) *Error {
 }
 
 // one judges one path and, for a folder, what is in it.
-func (l *lister) one(ctx context.Context, rel string) error {
-	fi, err := l.root.Lstat(rel)
+func (l *lister) one(ctx context.Context, rel, name string, here *os.Root) error {
+	fi, err := here.Lstat(name)
 	if err != nil {
 		return l.add(asError(err, rel, "it cannot be read"))
 	}
@@ -151,9 +153,9 @@ func (l *lister) one(ctx context.Context, rel string) error {
 	switch mode := fi.Mode(); {
 	case mode.IsDir():
 		l.entries = append(l.entries, e)
-		return l.dir(ctx, rel)
+		return l.descend(ctx, rel, name, here)
 	case mode.IsRegular():
-		if refusal := l.regular(e); refusal != nil {
+		if refusal := l.regular(e, name, here); refusal != nil {
 			return l.add(refusal)
 		}
 	case mode&fs.ModeSymlink != 0:
@@ -171,7 +173,16 @@ func (l *lister) one(ctx context.Context, rel string) error {
 	return nil
 }
 
-func (l *lister) regular(e entry) *Error {
+func (l *lister) descend(ctx context.Context, rel, name string, here *os.Root) error {
+	sub, err := here.OpenRoot(name)
+	if err != nil {
+		return l.add(asError(err, rel, "the folder cannot be read"))
+	}
+	defer sub.Close() //nolint:errcheck // read only
+	return l.dir(ctx, rel, sub)
+}
+
+func (l *lister) regular(e entry, name string, here *os.Root) *Error {
 	l.bytes += e.info.Size()
 	switch {
 	case e.info.Size() > l.lim.FileBytes:
@@ -187,7 +198,7 @@ func (l *lister) regular(e entry) *Error {
 	case !mayHoldKey(e.rel):
 		return nil
 	}
-	f, err := openSame(l.root, e)
+	f, err := openSame(here, name, e)
 	if err != nil {
 		return asError(err, e.rel, "it cannot be read")
 	}

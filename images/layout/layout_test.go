@@ -522,3 +522,55 @@ func TestTwentyWritersAtOnceLoseNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
+
+func TestALayerCutStraightIntoTheStoreIsTheSameLayer(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	src := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(src, "a"), []byte("content"), 0o600))
+	in, err := s.Ingest(t.Context())
+	require.NoError(t, err)
+	var _ layer.Hasher = in
+	direct, err := layer.Cut(t.Context(), in, src, layer.Options{})
+	require.NoError(t, err)
+	require.NoError(t, in.Commit(t.Context(), direct.Digest, direct.SizeBytes))
+	require.NoError(t, in.Close())
+	var b bytes.Buffer
+	buffered, err := layer.Cut(t.Context(), &b, src, layer.Options{})
+	require.NoError(t, err)
+	require.Equal(t, buffered, direct)
+	r, _, err := s.OpenBlob(t.Context(), direct.Digest)
+	require.NoError(t, err)
+	require.NoError(t, layer.Check(t.Context(), r, direct, layer.Limits{}))
+	require.NoError(t, r.Close())
+}
+
+func TestAnIngestIsKeptOnlyIfCommittedUnderItsOwnDigest(t *testing.T) {
+	t.Parallel()
+	s, dir := open(t)
+	data := []byte("cut straight in")
+	in, err := s.Ingest(t.Context())
+	require.NoError(t, err)
+	_, err = in.Write(data)
+	require.NoError(t, err)
+	require.ErrorIs(t, in.Commit(t.Context(), sum([]byte("x")), int64(len(data))), layout.ErrDigest)
+	require.ErrorIs(t, in.Commit(t.Context(), sum(data), 1), layout.ErrDigest)
+	require.ErrorIs(t, in.Commit(t.Context(), "x", 1), layout.ErrDigest)
+	require.NoError(t, in.Commit(t.Context(), sum(data), int64(len(data))))
+	require.ErrorIs(t, in.Commit(t.Context(), sum(data), int64(len(data))), os.ErrClosed)
+	_, err = in.Write(data)
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.NoError(t, in.Close())
+	ok, err := s.Has(t.Context(), sum(data))
+	require.NoError(t, err)
+	require.True(t, ok)
+
+	in, err = s.Ingest(t.Context())
+	require.NoError(t, err)
+	_, err = in.Write([]byte("abandoned"))
+	require.NoError(t, err)
+	require.NoError(t, in.Close())
+	left, err := os.ReadDir(filepath.Join(dir, "ingest"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}

@@ -2,7 +2,6 @@ package layout
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -135,39 +134,21 @@ func (s *Store) Put(ctx context.Context, dgst string, size int64, r io.Reader) e
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	ref := "put-" + rand.Text()
-	w, err := s.blobs.Writer(ctx, content.WithRef(ref))
+	in, err := s.Ingest(ctx)
 	if err != nil {
 		return fmt.Errorf("put blob %s: %w", dgst, err)
 	}
-	if err := s.fill(ctx, w, ocispec.Descriptor{Digest: d, Size: size}, r); err != nil {
-		_ = w.Close() // the blob is abandoned
-		// The clean-up must happen for a cancelled upload above all.
-		_ = s.blobs.Abort(context.WithoutCancel(ctx), ref)
-		return fmt.Errorf("put blob %s: %w", dgst, err)
+	defer in.Close() //nolint:errcheck,contextcheck // nothing is kept of what was not committed, whatever became of ctx
+	buf := make([]byte, min(size+1, 1<<20))
+	n, err := io.CopyBuffer(onlyWriter{in}, io.LimitReader(ctxReader{ctx, r}, size+1), buf)
+	if err == nil && n != size {
+		err = fmt.Errorf("%w: not the %d bytes announced", ErrDigest, size)
 	}
-	if s.shared {
-		if err := os.Chmod(s.path(d), 0o444); err != nil { //nolint:gosec // shared stores are read by every account
-			return fmt.Errorf("put blob %s: %w", dgst, err)
-		}
+	if err == nil {
+		err = in.Commit(ctx, d.String(), size)
 	}
-	return nil
-}
-
-// fill writes r into w and commits it under d.
-func (s *Store) fill(ctx context.Context, w content.Writer, d ocispec.Descriptor, r io.Reader) error {
-	n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(ctxReader{ctx, r}, d.Size+1), make([]byte, min(d.Size+1, 1<<20)))
 	if err != nil {
-		return err //nolint:wrapcheck // Put wraps it
-	}
-	if n != d.Size {
-		return fmt.Errorf("%w: not the %d bytes announced", ErrDigest, d.Size)
-	}
-	if got := w.Digest(); got != d.Digest {
-		return fmt.Errorf("%w: the bytes have %s", ErrDigest, got)
-	}
-	if err := w.Commit(ctx, d.Size, d.Digest); err != nil && !errdefs.IsAlreadyExists(err) {
-		return err //nolint:wrapcheck // Put wraps it
+		return fmt.Errorf("put blob %s: %w", dgst, err)
 	}
 	return nil
 }
