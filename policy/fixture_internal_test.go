@@ -125,18 +125,18 @@ func realInput() Input {
 }
 
 // encode is Canonical for tests.
-func encode(t testing.TB, in Input) []byte {
-	t.Helper()
+func encode(tb testing.TB, in Input) []byte {
+	tb.Helper()
 	b, err := Canonical(in)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 
 // engine compiles the packs.
-func engine(t testing.TB) *Engine {
-	t.Helper()
-	e, err := New(t.Context())
-	require.NoError(t, err)
+func engine(tb testing.TB) *Engine {
+	tb.Helper()
+	e, err := New(tb.Context())
+	require.NoError(tb, err)
 	return e
 }
 

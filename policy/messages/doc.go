@@ -11,9 +11,8 @@
 // decides on a permit. Explain says so where it knows no text; a caller then
 // shows the code. A slot without a parameter is shown as a dash.
 //
-// Italian uses the terms of the Official Journal: autorizzazione ai dati,
-// organismo responsabile dell'accesso ai dati sanitari, titolare dei dati
-// sanitari, ambiente di trattamento sicuro, utente dei dati sanitari.
+// Italian uses the terms of the Official Journal, as in "autorizzazione ai
+// dati" and "ambiente di trattamento sicuro".
 //
 // Start reading at messages.go, then en.yaml. The tests compare the catalogues
 // with the codes and parameters that the packs give.

@@ -57,9 +57,9 @@ approved(digest) if {
 #   article: 68(10)(f)
 #   valid_from: "2026-11-01"
 deny contains lib.reason("own_code_not_permitted", "permit_condition", ["job", "image", "layers", i, "class"], {"permit": lib.value(["permits", 0, "document", "execution", "own_code"])}) if {
+	not own_code_granted
 	some i, _ in input.job.image.layers
 	input.job.image.layers[i].class == "source"
-	not own_code_granted
 }
 
 # METADATA
@@ -69,9 +69,9 @@ deny contains lib.reason("own_code_not_permitted", "permit_condition", ["job", "
 #   article: 68(10)(f)
 #   valid_from: "2026-11-01"
 review contains lib.reason("own_code_review", "permit_condition", ["job", "image", "layers", i, "class"], {"permit": lib.value(["permits", 0, "document", "execution", "own_code"])}) if {
+	lib.document.execution.own_code == "reviewed"
 	some i, _ in input.job.image.layers
 	input.job.image.layers[i].class == "source"
-	lib.document.execution.own_code == "reviewed"
 }
 
 # METADATA
@@ -132,7 +132,8 @@ deny contains lib.reason("condition_unknown", lib.ehds, ["permits", 0, "document
 
 # METADATA
 # title: Conditions in words are for people to keep
-obligations contains sprintf("permit_condition:%s", [lib.document.conditions[i].id]) if {
+obligations contains obligation if {
 	some i, _ in lib.document.conditions
 	lib.document.conditions[i].text != ""
+	obligation := sprintf("permit_condition:%s", [lib.document.conditions[i].id])
 }

@@ -5,161 +5,97 @@ import data.eu
 period_cases := {
 	"status REVOKED": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": "REVOKED"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "REVOKED"}, "path": "permits[0].status"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": "REVOKED"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "REVOKED"}, "path": "permits[0].status"}},
 	},
 	"status SUSPENDED": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": "SUSPENDED"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "SUSPENDED"}, "path": "permits[0].status"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": "SUSPENDED"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "SUSPENDED"}, "path": "permits[0].status"}},
 	},
 	"status EXPIRED": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": "EXPIRED"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "EXPIRED"}, "path": "permits[0].status"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": "EXPIRED"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "EXPIRED"}, "path": "permits[0].status"}},
 	},
 	"status unknown": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": ""},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": ""}, "path": "permits[0].status"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": ""}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": ""}, "path": "permits[0].status"}},
 	},
 	"status AMENDED": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": "AMENDED"},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": "AMENDED"}],
 		"want": set(),
 	},
 	"status RENEWED": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status", "value": "RENEWED"},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/status", "value": "RENEWED"}],
 		"want": set(),
 	},
 	"missing status": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/status"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "missing"}, "path": "permits[0].status"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/status"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "missing"}, "path": "permits[0].status"}},
 	},
 	"issued as revoked": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/status", "value": "REVOKED"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "REVOKED"}, "path": "permits[0].document.status"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/document/status", "value": "REVOKED"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "REVOKED"}, "path": "permits[0].document.status"}},
 	},
 	"missing issued status": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/status"},
-		],
-		"want": {
-			{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "missing"}, "path": "permits[0].document.status"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/status"}],
+		"want": {{"code": "permit_status", "basis": "permit_condition", "params": {"allowed": "AMENDED, GRANTED, RENEWED", "value": "missing"}, "path": "permits[0].document.status"}},
 	},
 	"newer version known": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/latest", "value": false},
-		],
-		"want": {
-			{"code": "permit_not_latest", "basis": "permit_condition", "params": {"value": "false"}, "path": "permits[0].latest"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/latest", "value": false}],
+		"want": {{"code": "permit_not_latest", "basis": "permit_condition", "params": {"value": "false"}, "path": "permits[0].latest"}},
 	},
 	"missing latest": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/latest"},
-		],
-		"want": {
-			{"code": "permit_not_latest", "basis": "permit_condition", "params": {"value": "missing"}, "path": "permits[0].latest"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/latest"}],
+		"want": {{"code": "permit_not_latest", "basis": "permit_condition", "params": {"value": "missing"}, "path": "permits[0].latest"}},
 	},
 	"status at its age limit": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status_age_seconds", "value": 900},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/status_age_seconds", "value": 900}],
 		"want": set(),
 	},
 	"status past its age limit": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status_age_seconds", "value": 901},
-		],
-		"want": {
-			{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "901"}, "path": "permits[0].status_age_seconds"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status_age_seconds", "value": 901}],
+		"want": {{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "901"}, "path": "permits[0].status_age_seconds"}},
 	},
 	"status from the near future": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status_age_seconds", "value": -60},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/status_age_seconds", "value": -60}],
 		"want": set(),
 	},
 	"status from the future": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/status_age_seconds", "value": -61},
-		],
-		"want": {
-			{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "-61"}, "path": "permits[0].status_age_seconds"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/status_age_seconds", "value": -61}],
+		"want": {{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "-61"}, "path": "permits[0].status_age_seconds"}},
 	},
 	"missing status age": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/status_age_seconds"},
-		],
-		"want": {
-			{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "missing"}, "path": "permits[0].status_age_seconds"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/status_age_seconds"}],
+		"want": {{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "900", "value": "missing"}, "path": "permits[0].status_age_seconds"}},
 	},
 	"missing status age limit": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/status_max_age_seconds"},
-		],
-		"want": {
-			{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "missing", "value": "30"}, "path": "permits[0].status_age_seconds"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/status_max_age_seconds"}],
+		"want": {{"code": "permit_status_stale", "basis": "contract", "params": {"allowed": "missing", "value": "30"}, "path": "permits[0].status_age_seconds"}},
 	},
 	"first moment of the period": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/now", "value": "2027-05-04T00:00:00Z"},
-		],
+		"patch": [{"op": "replace", "path": "/now", "value": "2027-05-04T00:00:00Z"}],
 		"want": set(),
 	},
 	"before the period": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/now", "value": "2027-05-03T23:59:59.999999Z"},
-		],
+		"patch": [{"op": "replace", "path": "/now", "value": "2027-05-03T23:59:59.999999Z"}],
 		"want": {
 			{"code": "permit_not_started", "basis": "permit_condition", "params": {"now": "2027-05-03T23:59:59.999999Z", "value": "2027-05-04T00:00:00Z"}, "path": "permits[0].document.access_period.start"},
 			{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-03T23:59:59.999999Z", "value": "ada@biotech.example"}, "path": "submitter.id"},
@@ -167,12 +103,8 @@ period_cases := {
 	},
 	"missing start": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/access_period/start"},
-		],
-		"want": {
-			{"code": "permit_not_started", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "missing"}, "path": "permits[0].document.access_period.start"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/access_period/start"}],
+		"want": {{"code": "permit_not_started", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "missing"}, "path": "permits[0].document.access_period.start"}},
 	},
 	"end of the period": {
 		"base": "admission",
@@ -187,12 +119,8 @@ period_cases := {
 	},
 	"missing end": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/access_period/end"},
-		],
-		"want": {
-			{"code": "permit_expired", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "missing"}, "path": "permits[0].document.access_period.end"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/access_period/end"}],
+		"want": {{"code": "permit_expired", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "missing"}, "path": "permits[0].document.access_period.end"}},
 	},
 	"ends with the permit": {
 		"base": "admission",
@@ -208,15 +136,11 @@ period_cases := {
 			{"op": "replace", "path": "/now", "value": "2028-05-03T22:59:51Z"},
 			{"op": "replace", "path": "/budget/valid_until", "value": "2029-01-01T00:00:00Z"},
 		],
-		"want": {
-			{"code": "permit_ends_too_soon", "basis": "permit_condition", "params": {"allowed": "2028-05-04T00:00:00Z", "margin": "60", "value": "3550"}, "path": "job.resources.walltime_seconds"},
-		},
+		"want": {{"code": "permit_ends_too_soon", "basis": "permit_condition", "params": {"allowed": "2028-05-04T00:00:00Z", "margin": "60", "value": "3550"}, "path": "job.resources.walltime_seconds"}},
 	},
 	"missing now": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/now"},
-		],
+		"patch": [{"op": "remove", "path": "/now"}],
 		"want": {
 			{"code": "permit_expired", "basis": "permit_condition", "params": {"now": "missing", "value": "2028-05-04T00:00:00Z"}, "path": "permits[0].document.access_period.end"},
 			{"code": "permit_not_started", "basis": "permit_condition", "params": {"now": "missing", "value": "2027-05-04T00:00:00Z"}, "path": "permits[0].document.access_period.start"},
@@ -225,9 +149,7 @@ period_cases := {
 	},
 	"now is no time": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/now", "value": "yesterday"},
-		],
+		"patch": [{"op": "replace", "path": "/now", "value": "yesterday"}],
 		"want": {
 			{"code": "permit_expired", "basis": "permit_condition", "params": {"now": "yesterday", "value": "2028-05-04T00:00:00Z"}, "path": "permits[0].document.access_period.end"},
 			{"code": "permit_not_started", "basis": "permit_condition", "params": {"now": "yesterday", "value": "2027-05-04T00:00:00Z"}, "path": "permits[0].document.access_period.start"},
@@ -251,9 +173,7 @@ period_cases := {
 			{"op": "replace", "path": "/site/datasets/0/categories", "value": ["a"]},
 			{"op": "replace", "path": "/now", "value": "2029-03-25T23:59:59Z"},
 		],
-		"want": {
-			{"code": "chapter_not_applicable", "basis": "anticipated", "params": {"from": "2029-03-26", "now": "2029-03-25T23:59:59Z", "value": "EHDS_PERMIT"}, "path": "permits[0].document.legal_regime"},
-		},
+		"want": {{"code": "chapter_not_applicable", "basis": "anticipated", "params": {"from": "2029-03-26", "now": "2029-03-25T23:59:59Z", "value": "EHDS_PERMIT"}, "path": "permits[0].document.legal_regime"}},
 	},
 	"first day of Chapter IV": {
 		"base": "real",
@@ -279,9 +199,7 @@ period_cases := {
 			{"op": "replace", "path": "/budget/valid_from", "value": "2028-01-01T00:00:00Z"},
 			{"op": "replace", "path": "/now", "value": "2031-03-25T23:59:59Z"},
 		],
-		"want": {
-			{"code": "category_not_applicable", "basis": "anticipated", "params": {"category": "p", "from": "2031-03-26", "now": "2031-03-25T23:59:59Z", "value": "a, p"}, "path": "permits[0].document.datasets[0].categories"},
-		},
+		"want": {{"code": "category_not_applicable", "basis": "anticipated", "params": {"category": "p", "from": "2031-03-26", "now": "2031-03-25T23:59:59Z", "value": "a, p"}, "path": "permits[0].document.datasets[0].categories"}},
 	},
 	"research cohorts the day they follow": {
 		"base": "real",
@@ -308,9 +226,7 @@ period_cases := {
 			{"op": "replace", "path": "/now", "value": "2029-03-25T23:59:59Z"},
 			{"op": "replace", "path": "/permits/0/document/legal_regime", "value": "ACCESS_APPROVAL"},
 		],
-		"want": {
-			{"code": "chapter_not_applicable", "basis": "anticipated", "params": {"from": "2029-03-26", "now": "2029-03-25T23:59:59Z", "value": "ACCESS_APPROVAL"}, "path": "permits[0].document.legal_regime"},
-		},
+		"want": {{"code": "chapter_not_applicable", "basis": "anticipated", "params": {"from": "2029-03-26", "now": "2029-03-25T23:59:59Z", "value": "ACCESS_APPROVAL"}, "path": "permits[0].document.legal_regime"}},
 	},
 	"national permit before Chapter IV": {
 		"base": "real",

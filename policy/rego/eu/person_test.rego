@@ -5,57 +5,33 @@ import data.eu
 person_cases := {
 	"a service submits": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/submitter/kind", "value": "service"},
-		],
-		"want": {
-			{"code": "submitter_not_natural", "basis": "permit_condition", "params": {"value": "service"}, "path": "submitter.kind"},
-		},
+		"patch": [{"op": "replace", "path": "/submitter/kind", "value": "service"}],
+		"want": {{"code": "submitter_not_natural", "basis": "permit_condition", "params": {"value": "service"}, "path": "submitter.kind"}},
 	},
 	"missing kind": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/submitter/kind"},
-		],
-		"want": {
-			{"code": "submitter_not_natural", "basis": "permit_condition", "params": {"value": "missing"}, "path": "submitter.kind"},
-		},
+		"patch": [{"op": "remove", "path": "/submitter/kind"}],
+		"want": {{"code": "submitter_not_natural", "basis": "permit_condition", "params": {"value": "missing"}, "path": "submitter.kind"}},
 	},
 	"unknown sign-in": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/submitter/method", "value": "password"},
-		],
-		"want": {
-			{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "password"}, "path": "submitter.method"},
-		},
+		"patch": [{"op": "replace", "path": "/submitter/method", "value": "password"}],
+		"want": {{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "password"}, "path": "submitter.method"}},
 	},
 	"missing sign-in": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/submitter/method"},
-		],
-		"want": {
-			{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "missing"}, "path": "submitter.method"},
-		},
+		"patch": [{"op": "remove", "path": "/submitter/method"}],
+		"want": {{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "missing"}, "path": "submitter.method"}},
 	},
 	"a local token said to be several factors": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/submitter/mfa", "value": true},
-		],
-		"want": {
-			{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "local_token"}, "path": "submitter.method"},
-		},
+		"patch": [{"op": "replace", "path": "/submitter/mfa", "value": true}],
+		"want": {{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "local_token"}, "path": "submitter.method"}},
 	},
 	"missing mfa": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/submitter/mfa"},
-		],
-		"want": {
-			{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "local_token"}, "path": "submitter.method"},
-		},
+		"patch": [{"op": "remove", "path": "/submitter/mfa"}],
+		"want": {{"code": "sign_in_unknown", "basis": "contract", "params": {"allowed": "local_token without mfa, oidc", "value": "local_token"}, "path": "submitter.method"}},
 	},
 	"signed in by oidc": {
 		"base": "admission",
@@ -67,12 +43,8 @@ person_cases := {
 	},
 	"not one of the persons": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/submitter/id", "value": "eve@biotech.example"},
-		],
-		"want": {
-			{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "eve@biotech.example"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "replace", "path": "/submitter/id", "value": "eve@biotech.example"}],
+		"want": {{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "eve@biotech.example"}, "path": "submitter.id"}},
 	},
 	"nobody": {
 		"base": "admission",
@@ -80,54 +52,32 @@ person_cases := {
 			{"op": "replace", "path": "/submitter/id", "value": ""},
 			{"op": "replace", "path": "/permits/0/document/persons/0/id", "value": ""},
 		],
-		"want": {
-			{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": ""}, "path": "submitter.id"},
-		},
+		"want": {{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": ""}, "path": "submitter.id"}},
 	},
 	"missing submitter": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/submitter/id"},
-		],
-		"want": {
-			{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "missing"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "remove", "path": "/submitter/id"}],
+		"want": {{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "missing"}, "path": "submitter.id"}},
 	},
 	"missing persons": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/persons"},
-		],
-		"want": {
-			{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "ada@biotech.example"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/persons"}],
+		"want": {{"code": "person_not_listed", "basis": "permit_condition", "params": {"value": "ada@biotech.example"}, "path": "submitter.id"}},
 	},
 	"person not yet": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/persons/0/from", "value": "2027-05-04T10:00:01Z"},
-		],
-		"want": {
-			{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/document/persons/0/from", "value": "2027-05-04T10:00:01Z"}],
+		"want": {{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"}},
 	},
 	"person no longer": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/persons/0/until", "value": "2027-05-04T10:00:00Z"},
-		],
-		"want": {
-			{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/document/persons/0/until", "value": "2027-05-04T10:00:00Z"}],
+		"want": {{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"}},
 	},
 	"missing until": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/persons/0/until"},
-		],
-		"want": {
-			{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/persons/0/until"}],
+		"want": {{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"}},
 	},
 }
 

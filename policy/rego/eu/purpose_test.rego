@@ -5,9 +5,7 @@ import data.eu
 purpose_cases := {
 	"purpose outside Article 53": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/purpose/code", "value": "53(1)(g)"},
-		],
+		"patch": [{"op": "replace", "path": "/job/purpose/code", "value": "53(1)(g)"}],
 		"want": {
 			{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "ii", "value": "53(1)(g)"}, "path": "job.purpose.code"},
 			{"code": "purpose_unknown", "basis": "permit_condition", "params": {"allowed": "53(1)(a), 53(1)(b), 53(1)(c), 53(1)(d), 53(1)(e), 53(1)(f)", "value": "53(1)(g)"}, "path": "job.purpose.code"},
@@ -15,9 +13,7 @@ purpose_cases := {
 	},
 	"missing purpose": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/job/purpose"},
-		],
+		"patch": [{"op": "remove", "path": "/job/purpose"}],
 		"want": {
 			{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "missing", "value": "missing"}, "path": "job.purpose.code"},
 			{"code": "purpose_unknown", "basis": "permit_condition", "params": {"allowed": "53(1)(a), 53(1)(b), 53(1)(c), 53(1)(d), 53(1)(e), 53(1)(f)", "value": "missing"}, "path": "job.purpose.code"},
@@ -25,21 +21,13 @@ purpose_cases := {
 	},
 	"purpose not granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/purpose", "value": {"code": "53(1)(f)", "sub": ""}},
-		],
-		"want": {
-			{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "", "value": "53(1)(f)"}, "path": "job.purpose.code"},
-		},
+		"patch": [{"op": "replace", "path": "/job/purpose", "value": {"code": "53(1)(f)", "sub": ""}}],
+		"want": {{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "", "value": "53(1)(f)"}, "path": "job.purpose.code"}},
 	},
 	"sub-point not granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/purpose/sub", "value": "i"},
-		],
-		"want": {
-			{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "i", "value": "53(1)(e)"}, "path": "job.purpose.code"},
-		},
+		"patch": [{"op": "replace", "path": "/job/purpose/sub", "value": "i"}],
+		"want": {{"code": "purpose_not_permitted", "basis": "permit_condition", "params": {"allowed": "53(1)(e)", "sub": "i", "value": "53(1)(e)"}, "path": "job.purpose.code"}},
 	},
 	"whole point granted": {
 		"base": "admission",
@@ -51,12 +39,8 @@ purpose_cases := {
 	},
 	"activity not granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/activity", "value": "inference_internal"},
-		],
-		"want": {
-			{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "inference_internal"}, "path": "job.activity"},
-		},
+		"patch": [{"op": "replace", "path": "/job/activity", "value": "inference_internal"}],
+		"want": {{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "inference_internal"}, "path": "job.activity"}},
 	},
 	"training for another purpose": {
 		"base": "admission",
@@ -72,12 +56,8 @@ purpose_cases := {
 	},
 	"training for its purpose but not granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/activity", "value": "fine_tune"},
-		],
-		"want": {
-			{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "fine_tune"}, "path": "job.activity"},
-		},
+		"patch": [{"op": "replace", "path": "/job/activity", "value": "fine_tune"}],
+		"want": {{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "fine_tune"}, "path": "job.activity"}},
 	},
 	"training for another purpose as the permit says": {
 		"base": "admission",
@@ -89,21 +69,13 @@ purpose_cases := {
 	},
 	"missing activity": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/job/activity"},
-		],
-		"want": {
-			{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "missing"}, "path": "job.activity"},
-		},
+		"patch": [{"op": "remove", "path": "/job/activity"}],
+		"want": {{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "train, evaluate", "value": "missing"}, "path": "job.activity"}},
 	},
 	"missing activities": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/permitted_activities"},
-		],
-		"want": {
-			{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "missing", "value": "train"}, "path": "job.activity"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/permitted_activities"}],
+		"want": {{"code": "activity_not_permitted", "basis": "permit_condition", "params": {"allowed": "missing", "value": "train"}, "path": "job.activity"}},
 	},
 }
 

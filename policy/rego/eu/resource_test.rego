@@ -5,9 +5,7 @@ import data.eu
 resource_cases := {
 	"missing kill margin": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/site/kill_margin_seconds"},
-		],
+		"patch": [{"op": "remove", "path": "/site/kill_margin_seconds"}],
 		"want": {
 			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.needed"},
 			{"code": "permit_ends_too_soon", "basis": "permit_condition", "params": {"allowed": "2028-05-04T00:00:00Z", "margin": "missing", "value": "3550"}, "path": "job.resources.walltime_seconds"},
@@ -15,44 +13,28 @@ resource_cases := {
 	},
 	"more GPUs than granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/spe/max_gpus", "value": 7},
-		],
-		"want": {
-			{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "7", "nodes": "2", "value": "4"}, "path": "job.resources.gpus_per_node"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/document/spe/max_gpus", "value": 7}],
+		"want": {{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "7", "nodes": "2", "value": "4"}, "path": "job.resources.gpus_per_node"}},
 	},
 	"missing ceiling of GPUs": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/spe/max_gpus"},
-		],
-		"want": {
-			{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "missing", "nodes": "2", "value": "4"}, "path": "job.resources.gpus_per_node"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/spe/max_gpus"}],
+		"want": {{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "missing", "nodes": "2", "value": "4"}, "path": "job.resources.gpus_per_node"}},
 	},
 	"no ceiling of GPU-hours": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/spe/gpu_hours", "value": 0},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/document/spe/gpu_hours", "value": 0}],
 		"want": set(),
 	},
 	"GPU-hours to the last": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/gpu_seconds_used", "value": 331120},
-		],
+		"patch": [{"op": "replace", "path": "/permits/0/gpu_seconds_used", "value": 331120}],
 		"want": set(),
 	},
 	"more GPU-hours than granted": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/gpu_seconds_used", "value": 331121},
-		],
-		"want": {
-			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "331121", "value": "28880"}, "path": "budget.needed"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/gpu_seconds_used", "value": 331121}],
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "331121", "value": "28880"}, "path": "budget.needed"}},
 	},
 	"missing use": {
 		"base": "admission",
@@ -60,15 +42,11 @@ resource_cases := {
 			{"op": "remove", "path": "/permits/0/gpu_seconds_used"},
 			{"op": "replace", "path": "/permits/0/document/spe/gpu_hours", "value": 0},
 		],
-		"want": {
-			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "0", "used": "missing", "value": "28880"}, "path": "budget.needed"},
-		},
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "0", "used": "missing", "value": "28880"}, "path": "budget.needed"}},
 	},
 	"missing nodes": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/job/resources/nodes"},
-		],
+		"patch": [{"op": "remove", "path": "/job/resources/nodes"}],
 		"want": {
 			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.needed"},
 			{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "8", "nodes": "missing", "value": "4"}, "path": "job.resources.gpus_per_node"},
@@ -76,12 +54,8 @@ resource_cases := {
 	},
 	"missing need": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/budget/needed"},
-		],
-		"want": {
-			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "missing"}, "path": "budget.needed"},
-		},
+		"patch": [{"op": "remove", "path": "/budget/needed"}],
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "missing"}, "path": "budget.needed"}},
 	},
 }
 

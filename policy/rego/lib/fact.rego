@@ -72,7 +72,7 @@ digest(s) if regex.match(`^sha256:[0-9a-f]{64}$`, s)
 element(s) if regex.match(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`, s)
 
 # An absolute path in its shortest form.
-folder(s) if s == "/"
+folder("/")
 
 folder(s) if {
 	startswith(s, "/")

@@ -31,7 +31,7 @@ verdict(denials, reviews) := "allow" if {
 # The value at a path of input, as text.
 value(path) := text(object.get(input, path, null))
 
-text(v) := "missing" if v == null
+text(null) := "missing"
 
 text(v) := substring(v, 0, 200) if is_string(v)
 
@@ -48,15 +48,15 @@ list(v) := "none" if count(v) == 0
 
 list(v) := substring(concat(", ", v), 0, 400) if {
 	count(v) > 0
-	strings(v)
+	only_strings(v)
 }
 
 list(v) := sprintf("%d entries", [count(v)]) if {
 	count(v) > 0
-	not strings(v)
+	not only_strings(v)
 }
 
-strings(v) if {
+only_strings(v) if {
 	every s in v {
 		is_string(s)
 	}

@@ -5,39 +5,23 @@ import data.sandbox
 main_cases := {
 	"real by the permit, synthetic by the site": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/permits/0/document/datasets/0/access_format", "value": "ANONYMISED"},
-		],
-		"want": {
-			{"code": "sandbox_format_not_synthetic", "basis": "contract", "params": {"value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"},
-		},
+		"patch": [{"op": "replace", "path": "/permits/0/document/datasets/0/access_format", "value": "ANONYMISED"}],
+		"want": {{"code": "sandbox_format_not_synthetic", "basis": "contract", "params": {"value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"}},
 	},
 	"synthetic by the permit, real by the site": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/site/datasets/0/synthetic", "value": false},
-		],
-		"want": {
-			{"code": "sandbox_dataset_not_synthetic", "basis": "contract", "params": {"site": "local", "value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"},
-		},
+		"patch": [{"op": "replace", "path": "/site/datasets/0/synthetic", "value": false}],
+		"want": {{"code": "sandbox_dataset_not_synthetic", "basis": "contract", "params": {"site": "local", "value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"}},
 	},
 	"missing synthetic": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/site/datasets/0/synthetic"},
-		],
-		"want": {
-			{"code": "sandbox_dataset_not_synthetic", "basis": "contract", "params": {"site": "local", "value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"},
-		},
+		"patch": [{"op": "remove", "path": "/site/datasets/0/synthetic"}],
+		"want": {{"code": "sandbox_dataset_not_synthetic", "basis": "contract", "params": {"site": "local", "value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"}},
 	},
 	"missing access format": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/permits/0/document/datasets/0/access_format"},
-		],
-		"want": {
-			{"code": "sandbox_format_not_synthetic", "basis": "contract", "params": {"value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"},
-		},
+		"patch": [{"op": "remove", "path": "/permits/0/document/datasets/0/access_format"}],
+		"want": {{"code": "sandbox_format_not_synthetic", "basis": "contract", "params": {"value": "https://data.example/dataset/screening"}, "path": "job.datasets[0].puri"}},
 	},
 	"real data under a sandbox permit": {
 		"base": "admission",
@@ -52,9 +36,7 @@ main_cases := {
 	},
 	"nothing shuts the workload in": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/site/isolation", "value": "none"},
-		],
+		"patch": [{"op": "replace", "path": "/site/isolation", "value": "none"}],
 		"want": set(),
 	},
 }

@@ -38,6 +38,7 @@ deny contains lib.reason("image_env_differs", "contract", ["image", "config", "e
 # A base may add variables of its own; it changes none of the job's, sets each
 # once and none that the launcher sets.
 same_env if {
+	own_env
 	names := {input.image.config.env[i].name | some i, _ in input.image.config.env}
 	count(names) == count(input.image.config.env)
 	every name in names {
@@ -46,7 +47,6 @@ same_env if {
 	every i, _ in input.job.image.env {
 		set_to(input.job.image.env[i].name, input.job.image.env[i].value)
 	}
-	own_env
 }
 
 set_to(name, wanted) if {
@@ -90,7 +90,7 @@ same_workdir if {
 	lib.folder(or_root(input.image.config.workdir))
 }
 
-or_root(s) := "/" if s == ""
+or_root("") := "/"
 
 or_root(s) := s if s != ""
 

@@ -5,9 +5,7 @@ import data.site
 contract_cases := {
 	"missing assurance": {
 		"base": "real",
-		"patch": [
-			{"op": "remove", "path": "/site/assurance"},
-		],
+		"patch": [{"op": "remove", "path": "/site/assurance"}],
 		"want": {
 			{"code": "assurance_unknown", "basis": "contract", "params": {"value": "missing"}, "path": "site.assurance"},
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.assurance"},
@@ -16,32 +14,22 @@ contract_cases := {
 	},
 	"another site": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/site", "value": "leonardo"},
-		],
-		"want": {
-			{"code": "site_other", "basis": "contract", "params": {"site": "local", "value": "leonardo"}, "path": "job.site"},
-		},
+		"patch": [{"op": "replace", "path": "/job/site", "value": "leonardo"}],
+		"want": {{"code": "site_other", "basis": "contract", "params": {"site": "local", "value": "leonardo"}, "path": "job.site"}},
 	},
 	"any site": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/site", "value": ""},
-		],
+		"patch": [{"op": "replace", "path": "/job/site", "value": ""}],
 		"want": set(),
 	},
 	"site by its id": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/job/site", "value": "site_1"},
-		],
+		"patch": [{"op": "replace", "path": "/job/site", "value": "site_1"}],
 		"want": set(),
 	},
 	"missing site": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/job/site"},
-		],
+		"patch": [{"op": "remove", "path": "/job/site"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "job.site"},
 			{"code": "site_other", "basis": "contract", "params": {"site": "local", "value": "missing"}, "path": "job.site"},
@@ -49,18 +37,12 @@ contract_cases := {
 	},
 	"no account": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/site/account", "value": ""},
-		],
-		"want": {
-			{"code": "site_no_account", "basis": "contract", "params": {"person": "ada@biotech.example", "site": "local", "value": ""}, "path": "site.account"},
-		},
+		"patch": [{"op": "replace", "path": "/site/account", "value": ""}],
+		"want": {{"code": "site_no_account", "basis": "contract", "params": {"person": "ada@biotech.example", "site": "local", "value": ""}, "path": "site.account"}},
 	},
 	"missing account": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/site/account"},
-		],
+		"patch": [{"op": "remove", "path": "/site/account"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.account"},
 			{"code": "site_no_account", "basis": "contract", "params": {"person": "ada@biotech.example", "site": "local", "value": "missing"}, "path": "site.account"},
@@ -68,27 +50,17 @@ contract_cases := {
 	},
 	"unknown assurance": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/site/assurance", "value": "perfect"},
-		],
-		"want": {
-			{"code": "assurance_unknown", "basis": "contract", "params": {"value": "perfect"}, "path": "site.assurance"},
-		},
+		"patch": [{"op": "replace", "path": "/site/assurance", "value": "perfect"}],
+		"want": {{"code": "assurance_unknown", "basis": "contract", "params": {"value": "perfect"}, "path": "site.assurance"}},
 	},
 	"unknown isolation": {
 		"base": "admission",
-		"patch": [
-			{"op": "replace", "path": "/site/isolation", "value": "chroot"},
-		],
-		"want": {
-			{"code": "isolation_unknown", "basis": "contract", "params": {"value": "chroot"}, "path": "site.isolation"},
-		},
+		"patch": [{"op": "replace", "path": "/site/isolation", "value": "chroot"}],
+		"want": {{"code": "isolation_unknown", "basis": "contract", "params": {"value": "chroot"}, "path": "site.isolation"}},
 	},
 	"missing isolation": {
 		"base": "admission",
-		"patch": [
-			{"op": "remove", "path": "/site/isolation"},
-		],
+		"patch": [{"op": "remove", "path": "/site/isolation"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.isolation"},
 			{"code": "isolation_unknown", "basis": "contract", "params": {"value": "missing"}, "path": "site.isolation"},

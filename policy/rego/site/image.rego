@@ -53,6 +53,7 @@ deny contains lib.reason("image_layers_differ", "contract", ["image", "layers"],
 }
 
 same_layers if {
+	count(input.image.layers) == count(input.image.config.diff_ids)
 	base := [i | some i, _ in input.image.layers; input.image.layers[i].class == "base"]
 	added := count(input.image.layers) - count(base)
 	added == count(input.job.image.layers)
@@ -64,7 +65,6 @@ same_layers if {
 		lib.digest(input.image.layers[i].diff_id)
 		input.image.layers[i].diff_id == input.image.config.diff_ids[i]
 	}
-	count(input.image.layers) == count(input.image.config.diff_ids)
 }
 
 # Base layers come first; an image without a base has none.

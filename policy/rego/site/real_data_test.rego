@@ -29,36 +29,22 @@ real_data_cases := {
 	},
 	"real data, nothing shuts the workload in": {
 		"base": "real",
-		"patch": [
-			{"op": "replace", "path": "/site/isolation", "value": "none"},
-		],
-		"want": {
-			{"code": "real_data_needs.enforced_site", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "enforced"}, "path": "site.assurance"},
-		},
+		"patch": [{"op": "replace", "path": "/site/isolation", "value": "none"}],
+		"want": {{"code": "real_data_needs.enforced_site", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "enforced"}, "path": "site.assurance"}},
 	},
 	"real data, one factor": {
 		"base": "real",
-		"patch": [
-			{"op": "replace", "path": "/submitter/mfa", "value": false},
-		],
-		"want": {
-			{"code": "real_data_needs.mfa", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "false"}, "path": "submitter.mfa"},
-		},
+		"patch": [{"op": "replace", "path": "/submitter/mfa", "value": false}],
+		"want": {{"code": "real_data_needs.mfa", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "false"}, "path": "submitter.mfa"}},
 	},
 	"real data, a site without factors": {
 		"base": "real",
-		"patch": [
-			{"op": "replace", "path": "/site/mfa", "value": false},
-		],
-		"want": {
-			{"code": "real_data_needs.mfa", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "true"}, "path": "submitter.mfa"},
-		},
+		"patch": [{"op": "replace", "path": "/site/mfa", "value": false}],
+		"want": {{"code": "real_data_needs.mfa", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "true"}, "path": "submitter.mfa"}},
 	},
 	"missing quarantine": {
 		"base": "real",
-		"patch": [
-			{"op": "remove", "path": "/site/quarantine"},
-		],
+		"patch": [{"op": "remove", "path": "/site/quarantine"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.quarantine"},
 			{"code": "real_data_needs.quarantine", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "missing"}, "path": "site.quarantine"},
@@ -66,9 +52,7 @@ real_data_cases := {
 	},
 	"missing telemetry_budget": {
 		"base": "real",
-		"patch": [
-			{"op": "remove", "path": "/site/telemetry_budget"},
-		],
+		"patch": [{"op": "remove", "path": "/site/telemetry_budget"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.telemetry_budget"},
 			{"code": "real_data_needs.telemetry_budget", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "missing"}, "path": "site.telemetry_budget"},
@@ -76,9 +60,7 @@ real_data_cases := {
 	},
 	"missing airlock": {
 		"base": "real",
-		"patch": [
-			{"op": "remove", "path": "/site/airlock"},
-		],
+		"patch": [{"op": "remove", "path": "/site/airlock"}],
 		"want": {
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "site.airlock"},
 			{"code": "real_data_needs.airlock", "basis": "contract", "params": {"regime": "EHDS_PERMIT", "value": "missing"}, "path": "site.airlock"},

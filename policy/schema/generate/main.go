@@ -29,7 +29,7 @@ func run(args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(args[0], name), b, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(args[0], name), b, 0o600); err != nil { //nolint:gosec // go generate names the folder
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
