@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -64,7 +65,7 @@ func (c *Client) Fetch(ctx context.Context, id, path string, want broker.Digest)
 			return c.unreachable(ctx, err)
 		}
 		if err := check(res); err != nil {
-			res.Body.Close() //nolint:errcheck,gosec // read only
+			res.Body.Close() //nolint:errcheck // read only
 			return err
 		}
 		return nil
@@ -89,7 +90,7 @@ func (c *checked) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF { //nolint:errorlint // io.Reader returns io.EOF itself
+	if !errors.Is(err, io.EOF) {
 		return n, &broker.Error{
 			Kind: broker.KindUnavailable, Code: "fetch_cut", Message: "the output was cut on its way",
 			Rule: "a file is kept whole or not at all", Help: "fetch it again", Who: "the site operator, if it stays", Err: err,

@@ -147,7 +147,7 @@ func (m *message) line(text string) bool {
 	return false
 }
 
-var errSilent = errors.New("the stream was silent for too long") //nolint:gochecknoglobals // a sentinel
+var errSilent = errors.New("the stream was silent for too long")
 
 func streamCut(err error) error {
 	return &broker.Error{

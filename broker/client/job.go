@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
@@ -87,9 +88,5 @@ func (c *Client) Release(ctx context.Context, id string, envelope []byte) (wire.
 }
 
 func jobPath(id string, more ...string) string {
-	p := "/v1/jobs/" + url.PathEscape(id)
-	for _, m := range more {
-		p += "/" + m
-	}
-	return p
+	return strings.Join(append([]string{"/v1/jobs", url.PathEscape(id)}, more...), "/")
 }

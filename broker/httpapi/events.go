@@ -183,7 +183,7 @@ func (s *sse) write(text string) {
 		return
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(streamIdle)) // not every writer of a test has deadlines
-	_, s.err = s.w.Write([]byte(text))
+	_, s.err = s.w.Write([]byte(text))                    //nolint:gosec // text/event-stream with nosniff: no browser renders it
 }
 
 func (s *sse) flush() {

@@ -68,7 +68,7 @@ func withRequestID(next http.Handler) http.Handler {
 func (s *Server) withRecover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w}
-		defer func() {
+		defer func() { //nolint:contextcheck // the request carries it
 			v := recover()
 			if v == nil {
 				return
@@ -92,7 +92,7 @@ func (s *Server) withLog(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w}
-		defer func() {
+		defer func() { //nolint:contextcheck // the request carries it
 			s.d.Log.InfoContext(r.Context(), "request", slog.String("request_id", requestID(r.Context())),
 				slog.String("method", r.Method), slog.String("route", route(r)), slog.Int("status", rec.status),
 				slog.Duration("took", time.Since(start)))

@@ -203,7 +203,7 @@ func broken(ps []permit.Problem) error {
 	if len(ps) == 0 {
 		return nil
 	}
-	f := &wire.FieldErrors{Err: &broker.Error{
+	f := &wire.FieldsError{Err: &broker.Error{
 		Kind: broker.KindInvalid, Code: "permit_invalid", Message: "the permit breaks a rule: " + ps[0].Field, Rule: ps[0].Rule,
 		Value: ps[0].Value, Help: ps[0].Help, Who: "the permit authority",
 	}}

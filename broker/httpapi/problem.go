@@ -14,22 +14,22 @@ import (
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 )
 
-// statusProblem lets huma send a Problem as an error.
-type statusProblem struct{ wire.Problem }
+// problemError lets huma send a Problem as an error.
+type problemError struct{ wire.Problem }
 
-func (p *statusProblem) Error() string  { return p.Detail }
-func (p *statusProblem) GetStatus() int { return p.Status }
+func (p *problemError) Error() string  { return p.Detail }
+func (p *problemError) GetStatus() int { return p.Status }
 
 // ContentType gives every error the media type of RFC 9457.
-func (p *statusProblem) ContentType(string) string { return wire.ProblemType }
+func (p *problemError) ContentType(string) string { return wire.ProblemType }
 
 // fail turns an error into what is sent, and logs what is not sent.
-func (s *Server) fail(ctx context.Context, err error) *statusProblem {
+func (s *Server) fail(ctx context.Context, err error) *problemError {
 	p := wire.ProblemOf(err, requestID(ctx))
 	if p.Status >= http.StatusInternalServerError {
 		s.d.Log.ErrorContext(ctx, "request failed", slog.String("request_id", requestID(ctx)), slog.String("error", err.Error()))
 	}
-	return &statusProblem{p}
+	return &problemError{p}
 }
 
 // writeProblem sends an error on a plain route.
@@ -58,7 +58,7 @@ func problems(ctx huma.Context, status string, v any) (any, error) {
 	if n, err := strconv.Atoi(status); err == nil && m.Status < http.StatusInternalServerError {
 		p.Status = n // 400, 413 and 415 say more of a request's form than 422
 	}
-	return &statusProblem{p}, nil
+	return &problemError{p}, nil
 }
 
 // invalid is what huma found wrong with a request. Values in the header are not
@@ -71,7 +71,7 @@ func invalid(m *huma.ErrorModel) error {
 		Kind: broker.KindInvalid, Code: "request_invalid", Message: "the request is not valid",
 		Rule: m.Detail, Help: "compare it with the API's description at /openapi.json", Who: "whoever wrote the client",
 	}
-	f := &wire.FieldErrors{Err: e}
+	f := &wire.FieldsError{Err: e}
 	for _, d := range m.Errors {
 		f.Fields = append(f.Fields, wire.FieldError{Field: d.Location, Reason: d.Message})
 	}

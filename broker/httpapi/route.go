@@ -112,7 +112,7 @@ func (s *Server) raw(o op, doc func(*huma.Operation), fn func(http.ResponseWrite
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.authorise(r, o.rule)
 		if err == nil {
-			err = fn(w, r.WithContext(ctx))
+			err = fn(w, r.WithContext(ctx)) //nolint:contextcheck // ctx is the request's own with the principal
 		}
 		if err != nil {
 			s.writeProblem(w, r, err)

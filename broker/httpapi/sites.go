@@ -123,15 +123,15 @@ func recorded(site broker.Site, p broker.Person, as []broker.Allocation) []wire.
 			Help: "without isolation a site may run synthetic data only",
 		},
 		{Name: "datasets", OK: len(site.Datasets) > 0, Found: fmt.Sprintf("%d, %d of them synthetic", len(site.Datasets), synthetic)},
-		real("assurance", site.Assurance == broker.AssuranceEnforced, string(site.Assurance)),
-		real("mfa", site.MFA, strconv.FormatBool(site.MFA)),
-		real("quarantine", site.Quarantine, strconv.FormatBool(site.Quarantine)),
-		real("telemetry_budget", site.TelemetryBudget, strconv.FormatBool(site.TelemetryBudget)),
-		real("airlock", site.Airlock, strconv.FormatBool(site.Airlock)),
+		forRealData("assurance", site.Assurance == broker.AssuranceEnforced, string(site.Assurance)),
+		forRealData("mfa", site.MFA, strconv.FormatBool(site.MFA)),
+		forRealData("quarantine", site.Quarantine, strconv.FormatBool(site.Quarantine)),
+		forRealData("telemetry_budget", site.TelemetryBudget, strconv.FormatBool(site.TelemetryBudget)),
+		forRealData("airlock", site.Airlock, strconv.FormatBool(site.Airlock)),
 	}
 }
 
-// real is a check that matters to real data only.
-func real(name string, ok bool, found string) wire.Check {
+// forRealData is a check that matters to real data only.
+func forRealData(name string, ok bool, found string) wire.Check {
 	return wire.Check{Name: "real_data_needs." + name, OK: ok, Found: found, Help: "until then the site runs synthetic data only (SANDBOX)"}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/valico-hpc/valico/policy/permit"
 )
 
-// jobEnded says that a job ended without success.
-type jobEnded struct{ id, state, code string }
+// jobEndedError says that a job ended without success.
+type jobEndedError struct{ id, state, code string }
 
-func (e *jobEnded) Error() string {
+func (e *jobEndedError) Error() string {
 	s := "job " + e.id + " ended as " + e.state
 	if e.code != "" {
 		s += ": " + e.code
@@ -65,7 +65,7 @@ func fromEdge(err error) error {
 
 func fromLayer(le layer.Errors) error {
 	first := le[0]
-	f := &wire.FieldErrors{Err: &broker.Error{
+	f := &wire.FieldsError{Err: &broker.Error{
 		Kind: broker.KindInvalid, Code: first.Code, Message: "the folder cannot become a layer", Rule: first.Rule, Value: first.Path,
 		Help: first.Help, Who: "whoever wrote the job", Err: first.Err,
 	}}
@@ -151,7 +151,7 @@ func (e *env) problem(err error) wire.Problem {
 	}
 	p := wire.ProblemOf(err, "")
 	p.Detail = err.Error()
-	if be, ok := errors.AsType[*jobEnded](err); ok {
+	if be, ok := errors.AsType[*jobEndedError](err); ok {
 		p.Type, p.Title, p.Code, p.Value, p.Status = wire.ProblemBase+"job-failed", "The job did not succeed", be.state, be.id, 0
 		p.Help, p.Who = "see: valico logs "+be.id, ""
 	}

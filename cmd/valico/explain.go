@@ -3,27 +3,58 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/policy/messages"
 )
 
 // explanation is a reason in words.
-type explanation struct{ Text, Basis, Help, Who string }
+type explanation struct{ Text, Help, Who, Article string }
 
 // standingLine stands under every negative answer.
 func (e *env) standingLine() string {
-	if e.opts.lang == "it" {
-		return "un controllo tecnico di un lavoro, non una decisione sulla vostra autorizzazione"
+	if text, ok := messages.Summary(e.lang()); ok {
+		return text
 	}
-	return "a technical check of a job, not a decision on your permit"
+	return "This is a technical check of a job, not a decision on your permit."
 }
 
-// explain gives the words of a reason.
+// explain gives the words of a reason; the code alone where there are none, as
+// for a rule of a newer broker.
 func (e *env) explain(r wire.Reason) explanation {
-	return explanation{Text: strings.ReplaceAll(r.Code, "_", " "), Basis: r.Basis}
+	m, ok := messages.Explain(e.lang(), r.Code, r.Params)
+	if !ok {
+		return explanation{Text: r.Code}
+	}
+	return explanation(m)
+}
+
+// lang is English until the options are read: a usage error may come first.
+func (e *env) lang() string {
+	if e.opts.lang == "" {
+		return "en"
+	}
+	return e.opts.lang
+}
+
+// basis says in words what a rule rests on.
+func (e *env) basis(b string) string {
+	words := map[string][2]string{
+		"in_force":         {"law in force", "diritto in vigore"},
+		"national":         {"national law", "diritto nazionale"},
+		"permit_condition": {"a condition of the permit", "una condizione dell'autorizzazione"},
+		"contract":         {"an agreement with the site or environment", "un accordo con il sito o l'ambiente"},
+		"anticipated":      {"anticipated: not yet law", "anticipata: non ancora in vigore"},
+	}
+	w, ok := words[b]
+	switch {
+	case !ok:
+		return b
+	case e.lang() == "it":
+		return w[1]
+	}
+	return w[0]
 }
 
 // printReasons writes each reason with its basis, the value that it is about,
@@ -37,22 +68,13 @@ func (e *env) printReasons(w io.Writer, rs []wire.Reason) {
 				fmt.Fprintf(w, "  %-12s %s\n", name+":", clean(value))
 			}
 		}
-		line("basis", x.Basis)
+		line("basis", strings.TrimSuffix(e.basis(r.Basis)+", "+x.Article, ", "))
 		line("about", r.Path)
-		line("your value", values(r.Params))
+		line("your value", r.Params["value"])
 		line("what helps", x.Help)
 		line("who helps", x.Who)
 	}
 	if len(rs) > 0 {
-		fmt.Fprintf(w, "\n%s.\n", e.standingLine())
+		fmt.Fprintf(w, "\n%s\n", e.standingLine())
 	}
-}
-
-// values lists parameters in the order of their names.
-func values(params map[string]string) string {
-	out := make([]string, 0, len(params))
-	for _, k := range slices.Sorted(maps.Keys(params)) {
-		out = append(out, k+" "+params[k])
-	}
-	return strings.Join(out, ", ")
 }

@@ -131,8 +131,7 @@ func (j *job) cut(ctx context.Context, tmp string, read func(int)) ([]layerCut, 
 	if j.file.Image.Context == "" {
 		return nil, nil
 	}
-	var dst io.Writer = io.Discard
-	path := ""
+	dst, path := io.Discard, ""
 	if tmp != "" {
 		f, err := os.CreateTemp(tmp, "layer-*")
 		if err != nil {

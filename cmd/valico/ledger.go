@@ -93,7 +93,9 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 
 func printVerified(w io.Writer, v verifiedLog) {
 	rows := [][]string{
-		{"LOG", v.Origin}, {"LEAVES", fmt.Sprint(v.Size)}, {"ROOT", v.Root},
+		{"LOG", v.Origin},
+		{"LEAVES", fmt.Sprint(v.Size)},
+		{"ROOT", v.Root},
 		{"YOUR RECORDS", fmt.Sprintf("%d, of %d permit(s), chains whole", v.Own, v.Permits)},
 	}
 	if v.Consistent != nil {

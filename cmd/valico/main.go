@@ -35,7 +35,7 @@ func main() {
 
 // run executes one command line and gives its exit code.
 func run(ctx context.Context, e *env, args []string) int {
-	root := newRootCommand(e)
+	root := newRootCommand(e) //nolint:contextcheck // cobra hands ctx to each command
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -53,7 +53,7 @@ func run(ctx context.Context, e *env, args []string) int {
 
 // exitCode is the one place that maps kinds of errors to exit codes.
 func exitCode(err error) int {
-	if _, ok := errors.AsType[*jobEnded](err); ok {
+	if _, ok := errors.AsType[*jobEndedError](err); ok {
 		return exitJobFailed
 	}
 	switch broker.KindOf(err) {

@@ -34,7 +34,7 @@ func (o *offlineOptions) addFlags(c *cobra.Command) {
 }
 
 func (o *offlineOptions) check() error {
-	missing := ""
+	var missing string
 	switch {
 	case o.permit == "" && (o.status != "" || len(o.sites) > 0 || len(o.trust) > 0 || o.person != "" || o.gpuHours != 0):
 		missing = "--permit"

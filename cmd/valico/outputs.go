@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -114,8 +115,7 @@ func pick(ctx context.Context, c *client.Client, o releaseOptions) (wire.Sealed,
 	if err != nil {
 		return wire.Sealed{}, err
 	}
-	for i := len(outs.Outputs) - 1; i >= 0; i-- {
-		s := outs.Outputs[i]
+	for _, s := range slices.Backward(outs.Outputs) {
 		if o.attempt != "" && s.Attempt != o.attempt {
 			continue
 		}

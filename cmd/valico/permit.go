@@ -107,7 +107,7 @@ func brokenRules(ps []permit.Problem) error {
 	if len(ps) == 0 {
 		return nil
 	}
-	f := &wire.FieldErrors{}
+	f := &wire.FieldsError{}
 	for _, p := range ps {
 		f.Fields = append(f.Fields, wire.FieldError{Field: p.Field, Reason: "rule " + p.Rule, Value: p.Value, Help: p.Help})
 	}
@@ -185,7 +185,10 @@ func runPermitVerify(o verifyOptions, e *env) error {
 	}
 	return e.emit(out, func(w io.Writer) {
 		rows := [][]string{
-			{"PERMIT", out.ID}, {"VERSION", fmt.Sprint(out.Version)}, {"REGIME", out.LegalRegime}, {"SIGNED BY", out.Issuer + ", key " + out.KeyID},
+			{"PERMIT", out.ID},
+			{"VERSION", fmt.Sprint(out.Version)},
+			{"REGIME", out.LegalRegime},
+			{"SIGNED BY", out.Issuer + ", key " + out.KeyID},
 			{"PERIOD", v.Document.AccessPeriod.Start.Format("2006-01-02") + " to " + v.Document.AccessPeriod.End.Format("2006-01-02")},
 		}
 		if out.Status != nil {

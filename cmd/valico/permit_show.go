@@ -59,9 +59,12 @@ func newPermitShowCommand(e *env) *cobra.Command {
 
 func printPermit(w io.Writer, p wire.Permit) {
 	rows := [][]string{
-		{"PERMIT", p.ID}, {"VERSION", fmt.Sprint(p.Version)}, {"REGIME", p.LegalRegime},
+		{"PERMIT", p.ID},
+		{"VERSION", fmt.Sprint(p.Version)},
+		{"REGIME", p.LegalRegime},
 		{"STATUS", dash(p.Status) + ", stated " + stamp(p.StatusAt)},
-		{"VERIFIED", fmt.Sprintf("%v, in the key's scope %v", p.Verified, p.InScope)}, {"DIGEST", p.Digest},
+		{"VERIFIED", fmt.Sprintf("%v, in the key's scope %v", p.Verified, p.InScope)},
+		{"DIGEST", p.Digest},
 	}
 	if d := p.Document; d != nil && p.Verified {
 		rows = append(rows, documentRows(*d)...)
@@ -95,8 +98,12 @@ func documentRows(d permit.Document) [][]string {
 		ceiling = hours(d.SPE.GPUHours)
 	}
 	return append(rows, [][]string{
-		{"ACTIVITIES", strings.Join(d.Activities, ", ")}, {"SITES", strings.Join(d.SPE.Sites, ", ")}, {"GPU-HOURS", ceiling},
-		{"OWN CODE", d.Execution.OwnCode}, {"TELEMETRY", d.Execution.Telemetry}, {"OUTPUTS", strings.Join(d.Outputs.AllowedTypes, ", ")},
+		{"ACTIVITIES", strings.Join(d.Activities, ", ")},
+		{"SITES", strings.Join(d.SPE.Sites, ", ")},
+		{"GPU-HOURS", ceiling},
+		{"OWN CODE", d.Execution.OwnCode},
+		{"TELEMETRY", d.Execution.Telemetry},
+		{"OUTPUTS", strings.Join(d.Outputs.AllowedTypes, ", ")},
 		{"REVIEWER", d.Outputs.Reviewer},
 	}...)
 }

@@ -92,7 +92,7 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 	rows = append(rows, []string{"REVIEW", reviewer(p)})
 	table(w, rows...)
 	if p.Verdict != "allow" {
-		fmt.Fprintf(w, "\n%s.\n", e.standingLine())
+		fmt.Fprintf(w, "\n%s\n", e.standingLine())
 	}
 }
 

@@ -46,7 +46,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.AddCommand(
 		newPlanCommand(e), newSubmitCommand(e), newJobsCommand(e), newShowCommand(e), newWatchCommand(e), newLogsCommand(e),
 		newCancelCommand(e), newWhyCommand(e), newFetchCommand(e), newOutputsCommand(e), newPermitCommand(e), newSiteCommand(e),
-		newPersonCommand(e), newTokenCommand(e), newLedgerCommand(e), newServeCommand(e), newVersionCommand(e),
+		newPersonCommand(e), newTokenCommand(e), newLedgerCommand(e), newServeCommand(e), newDemoCommand(e), newVersionCommand(e),
 	)
 	return root
 }

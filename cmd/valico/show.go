@@ -32,8 +32,15 @@ func runShow(ctx context.Context, id string, e *env) error {
 
 func printJob(w io.Writer, j wire.Job) {
 	rows := [][]string{
-		{"JOB", j.ID}, {"NAME", j.Name}, {"STATE", withCode(j.State, j.Code)}, {"SITE", dash(j.Site)}, {"PERMIT", j.Permit},
-		{"SUBMITTER", j.Submitter}, {"CREATED", stamp(&j.CreatedAt)}, {"FINISHED", stamp(j.FinishedAt)}, {"SPEC", j.SpecDigest},
+		{"JOB", j.ID},
+		{"NAME", j.Name},
+		{"STATE", withCode(j.State, j.Code)},
+		{"SITE", dash(j.Site)},
+		{"PERMIT", j.Permit},
+		{"SUBMITTER", j.Submitter},
+		{"CREATED", stamp(&j.CreatedAt)},
+		{"FINISHED", stamp(j.FinishedAt)},
+		{"SPEC", j.SpecDigest},
 	}
 	if s := j.Spec; s != nil {
 		for _, d := range s.Datasets {

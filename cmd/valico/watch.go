@@ -58,7 +58,7 @@ func ended(ctx context.Context, c *client.Client, id string, e *env) error {
 	if j.State == string(broker.JobSucceeded) {
 		return nil
 	}
-	return &jobEnded{id: j.ID, state: j.State, code: j.Code}
+	return &jobEndedError{id: j.ID, state: j.State, code: j.Code}
 }
 
 // view shows events. Metrics of one step share a line, which a terminal sees

@@ -42,18 +42,18 @@ type FieldError struct {
 	Help   string `json:"help,omitempty" doc:"What helps."`
 }
 
-// FieldErrors is an error that names fields. It unwraps to the *broker.Error
+// FieldsError is an error that names fields. It unwraps to the *broker.Error
 // that says the same in one sentence.
-type FieldErrors struct {
+type FieldsError struct {
 	Fields []FieldError
 	Err    *broker.Error
 }
 
 // Error is the sentence.
-func (e *FieldErrors) Error() string { return e.Err.Error() }
+func (e *FieldsError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the *broker.Error.
-func (e *FieldErrors) Unwrap() error { return e.Err }
+func (e *FieldsError) Unwrap() error { return e.Err }
 
 // ProblemOf is the one function that turns an error into a problem. What is not
 // a *broker.Error, and every error of kind internal, becomes a generic sentence:
@@ -83,7 +83,7 @@ func ProblemOf(err error, requestID string) Problem {
 			p.Errors = append(p.Errors, FieldError{Field: x.Path, Line: x.Line, Reason: x.Rule, Value: x.Value, Help: x.Help})
 		}
 	}
-	if fe, ok := errors.AsType[*FieldErrors](err); ok {
+	if fe, ok := errors.AsType[*FieldsError](err); ok {
 		p.Errors = append(p.Errors, fe.Fields...)
 	}
 	return p
@@ -150,7 +150,7 @@ func (p Problem) Err() error {
 		e.Reasons = append(e.Reasons, r.Noun())
 	}
 	if len(p.Errors) > 0 {
-		return &FieldErrors{Fields: p.Errors, Err: e}
+		return &FieldsError{Fields: p.Errors, Err: e}
 	}
 	return e
 }
