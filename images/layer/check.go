@@ -13,6 +13,10 @@ import (
 	"strings"
 )
 
+// Rules is the version of the rules that Check applies. It rises whenever a layer
+// that passed could fail.
+const Rules = 1
+
 // Check reads a layer to its end and refuses it unless it is the one announced
 // and is in the form that Cut writes. It trusts nobody: size, digest, diff id
 // and every entry are looked at, and it reads at most want.SizeBytes + 1 bytes of

@@ -32,7 +32,7 @@ type EnvVar struct{ Name, Value string }
 
 // Assemble makes the image of a spec, stores it and lists it in index.json.
 // Equal specs give equal digests. It does not read the layers: who cut them is
-// nobody we trust, so the caller has them checked (layer.Check) before.
+// nobody we trust, so the caller has them checked (Store.Check) before.
 func (s *Store) Assemble(ctx context.Context, spec Spec) (Image, error) {
 	if err := spec.validate(); err != nil {
 		return Image{}, err

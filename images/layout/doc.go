@@ -9,9 +9,10 @@
 //	DIR/oci-layout  DIR/index.json  DIR/blobs/sha256/HEX   what other tools read
 //	DIR/ingest/…                                           blobs on their way in
 //	DIR/index.lock                                         held while index.json changes
+//	DIR/checks/HEX                                         layers that passed Check
 //
-//	layers ─ Put ─┐
-//	base ─ Import ┴─▶ Assemble(Spec) ─▶ Image ─ Attach(bundle) ─▶ Load, Bundles
+//	layers ─ Put, Check ─┐
+//	base ─ Import ───────┴─▶ Assemble(Spec) ─▶ Image ─ Attach(bundle) ─▶ Load, Bundles
 //
 // Two invariants must never break: a blob appears under its name only whole and
 // with that SHA-256, and one Spec gives one manifest digest, on every machine

@@ -94,12 +94,17 @@ func (s *Store) lock() (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // closing unlocks
 }
 
-// replace writes a JSON file and renames it into place, synced.
+// replace writes a JSON file.
 func (s *Store) replace(name string, v any) error {
 	b, err := stdjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
+	return s.writeFile(name, b)
+}
+
+// writeFile writes a file of the store and renames it into place, synced.
+func (s *Store) writeFile(name string, b []byte) error {
 	f, err := os.CreateTemp(s.dir, ".tmp-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -115,7 +120,7 @@ func (s *Store) replace(name string, v any) error {
 		err = os.Rename(f.Name(), filepath.Join(s.dir, name))
 	}
 	if err == nil {
-		err = syncDir(s.dir)
+		err = syncDir(filepath.Dir(filepath.Join(s.dir, name)))
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

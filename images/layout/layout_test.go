@@ -545,6 +545,32 @@ func TestALayerCutStraightIntoTheStoreIsTheSameLayer(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
+func TestALayerIsCheckedOnceForEachClaimAboutIt(t *testing.T) {
+	t.Parallel()
+	s, dir := open(t)
+	l := putLayer(t, s, "source", strings.Repeat("content ", 100))
+	require.NoError(t, s.Check(t.Context(), l, layer.Limits{}))
+	blob := filepath.Join(dir, "blobs", "sha256", l.Digest[7:])
+	b, err := os.ReadFile(blob)
+	require.NoError(t, err)
+	b[len(b)/2] ^= 1
+	require.NoError(t, os.Remove(blob))
+	require.NoError(t, os.WriteFile(blob, b, 0o600))
+	require.NoError(t, s.Check(t.Context(), l, layer.Limits{}), "it is remembered, and Verify looks at the disk")
+	for _, mutate := range []func(*layout.Layer){
+		func(l *layout.Layer) { l.DiffID = sum(nil) },
+		func(l *layout.Layer) { l.MediaType = "application/vnd.oci.image.layer.v1.tar" },
+		func(l *layout.Layer) { l.SizeBytes++ },
+		func(l *layout.Layer) { l.Digest = sum([]byte("none")) },
+	} {
+		other := l
+		mutate(&other)
+		require.Error(t, s.Check(t.Context(), other, layer.Limits{}))
+		require.Error(t, s.Check(t.Context(), other, layer.Limits{}), "a failure is not remembered")
+	}
+	require.Error(t, s.Check(t.Context(), l, layer.Limits{Entries: 7}), "other limits are another question")
+}
+
 func TestAnIngestIsKeptOnlyIfCommittedUnderItsOwnDigest(t *testing.T) {
 	t.Parallel()
 	s, dir := open(t)
