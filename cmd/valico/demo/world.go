@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ type World struct {
 	Authority *Authority
 	Permit    permit.Document
 	Site      wire.Site
+	operator  string // the operator's token file
 	clients   map[broker.PersonID]*client.Client
 }
 
@@ -57,7 +59,7 @@ func LocalSite() (wire.Site, error) {
 // Prepare admits the site with its dataset, adds the persons and imports the
 // permit.
 func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
-	w := &World{Dir: c.Dir, URL: c.URL, Authority: c.Authority, clients: map[broker.PersonID]*client.Client{}}
+	w := &World{Dir: c.Dir, URL: c.URL, Authority: c.Authority, operator: c.OperatorToken, clients: map[broker.PersonID]*client.Client{}}
 	w.Permit = c.Authority.Document(time.Now(), c.Site.Name)
 	if err := w.signIn(OperatorID, c.OperatorToken); err != nil {
 		return nil, err
@@ -66,8 +68,8 @@ func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
 	if c.Site.Datasets, err = w.cohort(c.DataDir); err != nil {
 		return nil, err
 	}
-	if w.Site, err = w.Client(OperatorID).AddSite(ctx, wire.SiteAdd{Site: c.Site, GPUHours: c.GPUHours, Days: 365}); err != nil {
-		return nil, fmt.Errorf("admit the site: %w", err)
+	if err := w.admit(ctx, c); err != nil {
+		return nil, err
 	}
 	for _, p := range []wire.Person{
 		{ID: string(Developer), Name: "Ada Example", Roles: []string{broker.RoleDeveloper}},
@@ -79,6 +81,26 @@ func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
 		}
 	}
 	return w, w.Import(ctx, w.Permit, time.Now())
+}
+
+// admit adds the site and reads it back as it was measured.
+func (w *World) admit(ctx context.Context, c WorldConfig) error {
+	op := w.Client(OperatorID)
+	added, err := op.AddSite(ctx, wire.SiteAdd{Site: c.Site, GPUHours: c.GPUHours, Days: 365})
+	if err != nil {
+		return fmt.Errorf("admit the site: %w", err)
+	}
+	sites, err := op.Sites(ctx)
+	if err != nil {
+		return fmt.Errorf("list sites: %w", err)
+	}
+	for _, s := range sites.Sites {
+		if s.ID == added.ID {
+			w.Site = s
+			return nil
+		}
+	}
+	return fmt.Errorf("the site %s is not there after it was admitted", added.Name)
 }
 
 // cohort writes the dataset and describes it as the site's registry does.
@@ -118,6 +140,9 @@ func (w *World) addPerson(ctx context.Context, p wire.Person) error {
 
 // TokenFile holds a person's token, mode 0600.
 func (w *World) TokenFile(p broker.PersonID) string {
+	if p == OperatorID {
+		return w.operator
+	}
 	name, _, _ := strings.Cut(string(p), "@")
 	return filepath.Join(w.Dir, name+".token")
 }
@@ -204,4 +229,16 @@ outputs:
   - {path: metrics.json, type: metrics}
 `, j.Permit, or(j.Purpose, "53(1)(e)(ii)"), or(j.Activity, "train"), or(j.Dataset, Dataset), j.Site,
 		strconv.Itoa(j.Epochs), j.Pace, j.Walltime, gpus)
+}
+
+// SiteFile is the site's description as a file for `valico plan --site`: JSON,
+// which is YAML too.
+func (w *World) SiteFile() (string, error) {
+	site := w.Site
+	site.ID, site.CreatedAt, site.Account = "", nil, ""
+	b, err := json.MarshalIndent(site, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("write the site's file: %w", err)
+	}
+	return string(b), nil
 }

@@ -1,0 +1,64 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/cmd/valico/app"
+	"github.com/valico-hpc/valico/deploy/lab"
+)
+
+// slurmSite is the lab's name as a site.
+const slurmSite = "slurm"
+
+// SlurmLab is the Slurm cluster of deploy/lab as the story's site: two persons
+// with accounts of their own, GPUs that are emulated devices.
+type SlurmLab struct {
+	Lab  *lab.Lab
+	Exec string // valico-exec of this machine; its nodes get a copy
+}
+
+// SiteDir is the folder that the lab's nodes share.
+func (l *SlurmLab) SiteDir() string { return filepath.Join(l.Lab.Site, "site") }
+
+// site describes the lab and tells the broker how to reach its scheduler. It
+// also returns where the dataset goes.
+func (l *SlurmLab) site(cfg *app.Config) (wire.Site, string, error) {
+	execPath := filepath.Join(l.Lab.Site, "bin", "valico-exec")
+	if err := copyProgram(l.Exec, execPath); err != nil {
+		return wire.Site{}, "", err
+	}
+	cfg.Slurm = map[string]app.SlurmConfig{slurmSite: {
+		Conf: l.Lab.SlurmConf, Prefix: l.Lab.Prefix, Run: filepath.Join(l.Lab.Site, "run"), SiteDir: l.SiteDir(),
+		Partition: l.Lab.Partition, Account: l.Lab.Account, Exec: execPath,
+	}}
+	return wire.Site{
+		Name: slurmSite, Country: "IT", Operator: "Example site operator", Scheduler: "slurm", Assurance: "advisory", Isolation: "userns",
+		GPUs: []wire.GPUType{{Name: l.Lab.GPUType, PerNode: l.Lab.GPUsPerNode}}, MaxNodes: len(l.Lab.Nodes),
+		CPUsPerNode: 8, MemoryMiB: 8192, MaxWallSeconds: 3600, KillMarginSeconds: 5,
+		Accounts: map[string]string{string(Developer): "labuser1", string(Colleague): "labuser2"},
+	}, filepath.Join(l.Lab.Site, "data", "cohort"), nil
+}
+
+func copyProgram(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // the nodes' accounts run it
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	src, err := os.Open(from) //nolint:gosec // our own launcher
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	defer src.Close()                                                      //nolint:errcheck // only read from
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // the nodes' accounts run it
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	if _, err := io.Copy(dst, src); err != nil {
+		_ = dst.Close()
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	return dst.Close()
+}
