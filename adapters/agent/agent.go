@@ -51,6 +51,10 @@ type Agent struct {
 	lock  *os.File
 	slots chan struct{}
 
+	// stripes keep two calls about one attempt apart while journal and entries
+	// are compared; calls about others go on. Taken before mu.
+	stripes [64]sync.Mutex
+
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
 	steps   sync.WaitGroup // those that run
@@ -85,9 +89,14 @@ func New(c Config) (*Agent, error) {
 	return a, nil
 }
 
-// Close gives the site's folder up, once Run has returned. What runs at the
-// scheduler runs on.
-func (a *Agent) Close() error { return a.lock.Close() }
+// Close gives the site's folder up, as Run does when it returns. What runs at
+// the scheduler runs on. Closing twice is no error.
+func (a *Agent) Close() error {
+	if err := a.lock.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("give up the site's folder: %w", err)
+	}
+	return nil
+}
 
 func (c *Config) defaults() {
 	def := func(d *time.Duration, v time.Duration) {
@@ -127,9 +136,15 @@ func (c *Config) defaults() {
 func (a *Agent) now() time.Time { return a.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 // Run looks after every attempt until ctx ends, waits for the steps that run,
-// and returns the cause. What runs at the scheduler runs on.
+// gives the site's folder up and returns the cause. What runs at the scheduler
+// runs on. An Agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
-	defer a.steps.Wait()
+	defer func() {
+		a.steps.Wait()
+		if err := a.Close(); err != nil {
+			a.cfg.Log.WarnContext(ctx, "end of the agent", "error", err)
+		}
+	}()
 	t := time.NewTicker(a.cfg.PollEvery)
 	defer t.Stop()
 	for {

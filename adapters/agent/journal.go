@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -230,9 +231,8 @@ func (a *Agent) find(id broker.AttemptID) (*entry, error) {
 	if !safeName(string(id)) {
 		return nil, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if e, ok := a.entries[id]; ok {
+	defer a.hold(id)()
+	if e := a.entry(id); e != nil {
 		return e, nil
 	}
 	r, err := a.read(id)
@@ -240,4 +240,21 @@ func (a *Agent) find(id broker.AttemptID) (*entry, error) {
 		return nil, err
 	}
 	return &entry{rec: *r}, nil // final: not kept in memory
+}
+
+// hold keeps other calls about an attempt away until the function it returns
+// is called.
+func (a *Agent) hold(id broker.AttemptID) (release func()) {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // a hash never returns an error
+	m := &a.stripes[h.Sum32()%uint32(len(a.stripes))]
+	m.Lock()
+	return m.Unlock
+}
+
+// entry returns the entry of an attempt that is not final, or nil.
+func (a *Agent) entry(id broker.AttemptID) *entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.entries[id]
 }

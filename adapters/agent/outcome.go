@@ -68,7 +68,7 @@ type verdict struct {
 // nothing of it can start.
 func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 	if o := see.scan.outcome; o != nil {
-		if v, ok := spoken(*o, w.status.Outcome); ok {
+		if v, ok := spoken(*o, w.status.Outcome, r.Stop); ok {
 			return v, nil
 		}
 	}
@@ -79,7 +79,7 @@ func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 	}
 	switch o := w.status.Outcome; {
 	case byScheduler(o):
-		v.outcome, v.code = o, "scheduler_"+string(o)
+		v.outcome, v.code = o, because(o, r.Stop)
 	case fenced && r.Stop:
 		v.outcome, v.code = broker.OutcomeCancelled, "cancelled"
 	case fenced:
@@ -95,19 +95,25 @@ func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 // spoken reads the spool's outcome record; false when it names no outcome that
 // we know. "cancelled" there means that TERM came: a scheduler that knows why
 // is believed over it.
-func spoken(rec spool.Record, scheduler broker.Outcome) (verdict, bool) {
+func spoken(rec spool.Record, scheduler broker.Outcome, stopped bool) (verdict, bool) {
 	o := broker.Outcome(rec.Outcome)
 	if !slices.Contains(broker.Outcomes(), o) {
 		return verdict{}, false
 	}
 	v := verdict{outcome: o, code: plain(rec.Code), exit: rec.ExitCode, at: rec.At.UTC().Truncate(time.Microsecond)}
 	if o == broker.OutcomeCancelled && byScheduler(scheduler) {
-		v.outcome, v.code = scheduler, "scheduler_"+string(scheduler)
-		if scheduler == broker.OutcomeCancelled {
-			v.code = "cancelled"
-		}
+		v.outcome, v.code = scheduler, because(scheduler, stopped)
 	}
 	return v, true
+}
+
+// because is the code of an outcome that the scheduler gave. A cancellation
+// that nobody ordered here was the site's own.
+func because(o broker.Outcome, stopped bool) string {
+	if o == broker.OutcomeCancelled && stopped {
+		return "cancelled"
+	}
+	return "scheduler_" + string(o)
 }
 
 // plain lets a code through if it is one, and no free text that the owner of a

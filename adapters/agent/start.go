@@ -46,9 +46,8 @@ func (a *Agent) Start(ctx context.Context, o broker.SignedOrder) error {
 
 // receive writes a verified order into the journal, once per attempt.
 func (a *Agent) receive(p passed, b []byte, digest broker.Digest) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	id := p.order.Attempt
+	defer a.hold(id)()
 	old, err := a.read(id)
 	switch {
 	case err != nil:
@@ -81,7 +80,9 @@ func (a *Agent) receive(p passed, b []byte, digest broker.Digest) error {
 	if err := a.write(r); err != nil {
 		return unavailable("journal_unavailable", err)
 	}
+	a.mu.Lock()
 	a.entries[id] = &entry{rec: r}
+	a.mu.Unlock()
 	a.cfg.Step("journal_received")
 	return nil
 }
@@ -140,9 +141,8 @@ func (a *Agent) Stop(_ context.Context, id broker.AttemptID) error {
 // tombstone writes down that an unknown attempt was stopped. If its order came
 // meanwhile the entry is returned instead.
 func (a *Agent) tombstone(id broker.AttemptID) (*entry, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if e, ok := a.entries[id]; ok {
+	defer a.hold(id)()
+	if e := a.entry(id); e != nil {
 		return e, nil
 	}
 	now := a.now()

@@ -21,7 +21,9 @@
 //
 // What this process started it also reaps and so knows the exit code. What it
 // adopted after a restart it can only see disappear: that is SchedulerGone, and
-// the spool says how it ended. Time limits and the step from TERM to KILL are
+// the spool says how it ended. TERM goes to the launched process alone, which
+// passes it on and records the outcome; KILL goes to its whole group, and so
+// does what it leaves behind when it ends. Time limits and the step from TERM to KILL are
 // kept whenever any method is called; the agent calls Watch all the time.
 //
 // It decides nothing about orders, permits or outputs. Start at submit.go, then

@@ -149,7 +149,7 @@ func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Stat
 }
 
 // Cancel ends a launch: what is queued never starts; what runs gets TERM, and
-// KILL after the margin.
+// its whole process group KILL after the margin.
 func (s *Scheduler) Cancel(ctx context.Context, l broker.Launch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,6 +281,7 @@ func (s *Scheduler) refresh(ctx context.Context) {
 			continue
 		}
 		r := j.record
+		s.sweep(r)
 		r.State, r.Gone, r.EndedAt, r.Outcome = stateEnded, true, now.UTC(), j.Why
 		if err := s.write(j, &r); err != nil {
 			s.cfg.Log.ErrorContext(ctx, "record the end of a launch", "launch", j.Name, "error", err)

@@ -133,7 +133,7 @@ func TestAQueueOutlivesARestart(t *testing.T) {
 	require.Equal(t, 1, starts(t, second))
 }
 
-func TestAnAdoptedProcessIsCancelledByItsGroup(t *testing.T) {
+func TestAnAdoptedProcessIsCancelledAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, local.Config{Dir: dir})
@@ -145,6 +145,12 @@ func TestAnAdoptedProcessIsCancelledByItsGroup(t *testing.T) {
 	require.NoError(t, again.Cancel(t.Context(), l))
 	st := await(t, again, l, is(agent.SchedulerEnded))
 	require.Equal(t, broker.OutcomeCancelled, st.Outcome)
+	b, err := os.ReadFile(filepath.Join(l.Dir, "child"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // it is gone, or waits for its new parent to notice
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(b)) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestTwoSchedulersNeverShareAFolder(t *testing.T) {

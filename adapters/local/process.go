@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -88,6 +89,7 @@ func (s *Scheduler) reap(ctx context.Context, j *job, cmd *exec.Cmd) {
 		return // the next refresh sees it gone
 	}
 	r := j.record
+	s.sweep(r)
 	r.State, r.EndedAt = stateEnded, s.cfg.Now().UTC()
 	r.ExitCode = exitCode(cmd.ProcessState)
 	switch {
@@ -112,28 +114,42 @@ func exitCode(p *os.ProcessState) int {
 	return p.ExitCode()
 }
 
-// term records why a process shall end and tells its session.
+// term records why a process shall end and tells it, and it alone: the program
+// passes the word on to its workload and says afterwards how that ended, which
+// it could not if both heard it at once.
 func (s *Scheduler) term(j *job, why broker.Outcome) error {
 	r := j.record
 	r.Why, r.TermAt = why, s.cfg.Now().UTC()
 	if err := s.write(j, &r); err != nil {
 		return err
 	}
-	return s.signal(j, syscall.SIGTERM)
+	return s.signal(j, j.PID, syscall.SIGTERM)
 }
 
-func (s *Scheduler) kill(j *job) error { return s.signal(j, syscall.SIGKILL) }
+// kill ends the whole group of a launch, which its process leads since Setsid.
+func (s *Scheduler) kill(j *job) error { return s.signal(j, -j.PID, syscall.SIGKILL) }
 
-// signal reaches the whole process group of a launch, which its process leads
-// since Setsid. It never reaches another process that has the pid by now.
-func (s *Scheduler) signal(j *job, sig syscall.Signal) error {
+// signal never reaches another process that has the pid by now.
+func (s *Scheduler) signal(j *job, pid int, sig syscall.Signal) error {
 	if !alive(j.record, s.boot) {
 		return nil
 	}
-	if err := syscall.Kill(-j.PID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal process %d: %w", j.PID, err)
 	}
 	return nil
+}
+
+// sweep kills what a launch's process left behind in its group, before its end
+// is told. The kernel gives a pid that still names a group to nobody, so while
+// no process has it the group is ours.
+func (s *Scheduler) sweep(r record) {
+	if r.PID <= 1 || r.Boot != s.boot {
+		return
+	}
+	if _, err := procStat(r.PID); errors.Is(err, fs.ErrNotExist) {
+		_ = syscall.Kill(-r.PID, syscall.SIGKILL) // ESRCH: nothing is left
+	}
 }
 
 // alive reports whether the process of a record still runs: the same pid,

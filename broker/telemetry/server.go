@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -70,6 +71,9 @@ func (s *Server) Start(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.nats != nil {
 		return nil
+	}
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("start nats: %w", err)
 	}
 	srv, err := natsd.NewServer(&natsd.Options{
 		ServerName: "valico", Host: "127.0.0.1", Port: s.port,
