@@ -75,13 +75,6 @@ func (s *Store) OrderBytes(ctx context.Context, id broker.AttemptID) ([]byte, er
 	return b, translate("read order", missing(err, "order of attempt", string(id)))
 }
 
-// Receipt returns the ledger receipt of the attempt's clearance.
-func (s *Store) Receipt(ctx context.Context, id broker.AttemptID) ([]byte, error) {
-	var b []byte
-	err := s.read.get(ctx, `SELECT receipt FROM attempt WHERE id = ? AND receipt IS NOT NULL`, []any{id}, &b)
-	return b, translate("read receipt", missing(err, "receipt of attempt", string(id)))
-}
-
 // fileRecord is one file of manifest.files.
 type fileRecord struct {
 	Path      string        `json:"path"`

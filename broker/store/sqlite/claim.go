@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,10 +45,14 @@ func (s *Store) Claim(ctx context.Context, q dispatch.ClaimQuery) ([]dispatch.Cl
 				return err
 			}
 			c, err := claimed(ctx, t, id)
-			if err != nil {
+			switch {
+			case err == nil:
+				out = append(out, c)
+			case errors.Is(err, errDamaged): // it keeps its lease and holds up nobody else
+				s.log.ErrorContext(ctx, "attempt cannot be worked on", "attempt_id", string(id), "error", err)
+			default:
 				return err
 			}
-			out = append(out, c)
 		}
 		return nil
 	})

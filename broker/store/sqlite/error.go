@@ -27,6 +27,13 @@ func translate(op string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	if errors.Is(err, errDamaged) {
+		return &broker.Error{
+			Kind: broker.KindInternal, Code: "record_damaged", Message: "something in the record is not what was stored",
+			Rule: "what is read back is byte for byte what was written", Help: "compare the record with a backup and with the ledger",
+			Who: "the broker's operator", Err: fmt.Errorf("%s: %w", op, err),
+		}
+	}
 	if e, ok := errors.AsType[*driver.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
 		return constraint(op, e.Code(), err)
 	}
@@ -72,6 +79,9 @@ func missing(err error, what, id string) error {
 	}
 	return err
 }
+
+// errDamaged is a row that cannot be what was written.
+var errDamaged = errors.New("the row is damaged")
 
 var errRowMissing = errors.New("the row is not there")
 

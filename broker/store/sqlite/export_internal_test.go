@@ -19,6 +19,9 @@ func Provider(ctx context.Context, path string) (*sql.DB, *goose.Provider, error
 	return db, p, err
 }
 
+// DueQuery is how Claim looks for work.
+const DueQuery = `SELECT a.id` + due
+
 // Writing is the writer's connection inside a transaction.
 type Writing struct {
 	Exec func(q string, args ...any) (int64, error)

@@ -367,6 +367,73 @@ func consistent(t *testing.T, s *sqlite.Store, f storetest.Fixture, must []broke
 	f.Admit(t, 1) // and it goes on
 }
 
+func TestARecordThatCannotBeWrittenAnswersUnavailable(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "valico.db")
+	s := open(t, path)
+	f := storetest.Fill(t, s, 100)
+	job, a := f.Admit(t, 1)
+	c := f.Claim(t, a.ID)
+	before := footprint(t, s)
+	require.NoError(t, s.Write(t.Context(), func(w sqlite.Writing) error {
+		_, err := w.Exec(`PRAGMA query_only = 1`) // until the file is opened again
+		return err
+	}))
+	log, _ := storetest.NewLog(t, s)
+	for name, write := range map[string]func() error{
+		"admit": func() error { _, _, err := s.Admit(t.Context(), f.Admission(t, broker.VerdictDeny, 0)); return err },
+		"advance": func() error {
+			_, err := s.Advance(t.Context(), c, dispatch.Change{To: broker.AttemptClearing})
+			return err
+		},
+		"cancel":     func() error { return s.RequestCancel(t.Context(), f.Project, job.ID, time.Now()) },
+		"checkpoint": func() error { _, err := log.Checkpoint(t.Context()); return err },
+		"receipt":    func() error { _, err := log.Receipt(t.Context(), 0); return err },
+	} {
+		require.Equal(t, broker.KindUnavailable, broker.KindOf(write()), name)
+	}
+	require.Equal(t, before, footprint(t, s))
+	require.NoError(t, s.Close())
+	log, _ = storetest.NewLog(t, open(t, path))
+	_, err := log.Receipt(t.Context(), 0)
+	require.NoError(t, err)
+}
+
+func TestADamagedJobHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "valico.db"))
+	f := storetest.Fill(t, s, 100)
+	bad, _ := f.Admit(t, 1)
+	_, good := f.Admit(t, 1)
+	require.NoError(t, s.Write(t.Context(), func(w sqlite.Writing) error {
+		_, err := w.Exec(`UPDATE job SET spec = cast(replace(spec, 'train', 'drain') AS BLOB) WHERE id = ?`, bad.ID)
+		return err
+	}))
+	c := f.Claim(t, good.ID)
+	require.Equal(t, good.ID, c.Attempt.ID)
+	_, err := s.Job(t.Context(), f.Project, bad.ID)
+	require.Equal(t, "record_damaged", broker.CodeOf(err), "%v", err)
+	require.Equal(t, broker.KindInternal, broker.KindOf(err))
+}
+
+// TestTheHotQueriesUseTheirIndexes asks SQLite how it would run them.
+func TestTheHotQueriesUseTheirIndexes(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "valico.db"))
+	for q, index := range map[string]string{
+		sqlite.DueQuery: "attempt_due",
+		`SELECT id FROM job j WHERE j.project_id = 'x' AND (j.created_at, j.id) < (1, 'x') ORDER BY j.created_at DESC, j.id DESC LIMIT 2`: "job_newest",
+		`SELECT cursor FROM event WHERE job_id = 'x' AND cursor > 1 AND tenant_id = 'x' ORDER BY cursor LIMIT 9`:                          "event_job",
+	} {
+		var plan string
+		require.NoError(t, s.Write(t.Context(), func(w sqlite.Writing) error {
+			var id, parent, unused int
+			return w.Get(`EXPLAIN QUERY PLAN `+strings.NewReplacer("?1", "'[]'", "?2", "2", "?3", "3").Replace(q), &id, &parent, &unused, &plan)
+		}))
+		require.Contains(t, plan, index)
+	}
+}
+
 func TestOnlyTheOwnerMayReadTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "valico.db")

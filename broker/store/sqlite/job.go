@@ -30,18 +30,15 @@ func jobScan(j *broker.Job) ([]any, func() error) {
 		}, func() (err error) {
 			j.CreatedAt, j.UpdatedAt, j.FinishedAt = moment(created), moment(updated), moment(finished)
 			if broker.DigestOf(spec) != j.SpecDigest {
-				return fmt.Errorf("the spec of job %s is not the one that was stored", j.ID)
+				return fmt.Errorf("the spec of job %s is not the one that was stored: %w", j.ID, errDamaged)
 			}
 			if j.Spec, err = jobspec.DecodeSpec(spec); err != nil {
-				return fmt.Errorf("read the spec of job %s: %w", j.ID, opaque(err))
+				// As text: its kind would look like the caller's fault.
+				return fmt.Errorf("read the spec of job %s: %s: %w", j.ID, err.Error(), errDamaged)
 			}
 			return nil
 		}
 }
-
-// opaque keeps a stored thing that cannot be read from looking like the
-// caller's fault.
-func opaque(err error) error { return fmt.Errorf("%v", err) } //nolint:errorlint // the kind must not pass
 
 func readJob(scan scanner) (broker.Job, error) {
 	var j broker.Job

@@ -87,7 +87,7 @@ func ledgerHashes(ctx context.Context, q querier, indexes []int64) ([]tlog.Hash,
 			return nil, fmt.Errorf("read tree hash %d: %w", idx, err)
 		}
 		if len(b) != tlog.HashSize {
-			return nil, fmt.Errorf("tree hash %d has %d bytes", idx, len(b))
+			return nil, fmt.Errorf("tree hash %d has %d bytes: %w", idx, len(b), errDamaged)
 		}
 		out[i] = tlog.Hash(b)
 	}
@@ -120,7 +120,7 @@ func scanRow(scan scanner) (ledger.Row, error) {
 	}
 	r.Entry.At = moment(at)
 	if r.Record, err = receipt.DecodeRecord(r.RecordBytes); err != nil {
-		return ledger.Row{}, fmt.Errorf("leaf %d: %w", r.Index, err)
+		return ledger.Row{}, fmt.Errorf("leaf %d: %s: %w", r.Index, err.Error(), errDamaged)
 	}
 	return r, errors.Join(hash32(&r.Salt, salt), hash32(&r.Leaf, leaf), hash32(&r.Key, key))
 }
@@ -205,7 +205,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, c ledger.Signed) (ledger.Sig
 
 func hash32(to *receipt.Hash, b []byte) error {
 	if len(b) != len(to) {
-		return fmt.Errorf("a hash has %d bytes, got %d", len(to), len(b))
+		return fmt.Errorf("a hash has %d bytes, got %d: %w", len(to), len(b), errDamaged)
 	}
 	copy(to[:], b)
 	return nil

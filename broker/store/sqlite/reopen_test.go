@@ -67,8 +67,11 @@ func TestACrashBetweenAnyTwoStepsKeepsTheBudgetExact(t *testing.T) {
 	require.NoError(t, err)
 	crash(60, 0)
 	for _, ch := range []dispatch.Change{
-		storetest.Ready(d), {To: broker.AttemptSubmitting, JobTo: broker.JobActive}, {To: broker.AttemptQueued},
-		{To: broker.AttemptRunning, StartedAt: time.Now()}, {To: broker.AttemptSealing, Outputs: storetest.Sealed(a.ID)},
+		storetest.Ready(d),
+		{To: broker.AttemptSubmitting, JobTo: broker.JobActive},
+		{To: broker.AttemptQueued},
+		{To: broker.AttemptRunning, StartedAt: time.Now()},
+		{To: broker.AttemptSealing, Outputs: storetest.Sealed(a.ID)},
 	} {
 		f.Take(t, &c, ch)
 		crash(60, 0)
