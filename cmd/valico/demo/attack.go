@@ -23,7 +23,7 @@ type attackSite struct {
 }
 
 func (s *story) copySite(name string) (attackSite, error) {
-	a := attackSite{dir: filepath.Join(s.world.Dir, "attack-"+name)}
+	a := attackSite{dir: filepath.Join(s.attackDir(), "attack-"+name)}
 	a.attempt = filepath.Join(a.dir, "attempts", s.attempt)
 	if err := os.MkdirAll(a.attempt, 0o700); err != nil {
 		return a, err
@@ -41,6 +41,14 @@ func (s *story) copySite(name string) (attackSite, error) {
 		}
 	}
 	return a, os.CopyFS(filepath.Join(a.dir, "images"), os.DirFS(filepath.Join(s.siteDir, "images")))
+}
+
+// attackDir is a folder that the node sees.
+func (s *story) attackDir() string {
+	if s.o.Slurm != nil {
+		return s.o.Slurm.Lab.Site
+	}
+	return s.world.Dir
 }
 
 // tamperImage flips one bit in the middle of the largest blob: the layer.
@@ -125,13 +133,22 @@ func (s *story) onCopy(ctx context.Context, name string, change func(attackSite)
 	if err := change(a); err != nil {
 		return "", err
 	}
+	if s.o.Slurm != nil {
+		if err := s.o.Slurm.give(a.dir); err != nil {
+			return "", err
+		}
+	}
 	return s.launch(ctx, a.dir, a.attempt)
 }
 
 // launch runs valico-exec as a scheduler would and returns the code with which
 // it refused.
 func (s *story) launch(ctx context.Context, site, attempt string) (string, error) {
-	c := exec.CommandContext(ctx, s.o.Exec, "run", "--site", site, "--attempt", attempt) //nolint:gosec // our own launcher
+	args := []string{"run", "--site", site, "--attempt", attempt}
+	c := exec.CommandContext(ctx, s.o.Exec, args...) //nolint:gosec // our own launcher
+	if s.o.Slurm != nil {
+		c = s.o.Slurm.launch(ctx, args)
+	}
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	err := c.Run()

@@ -1,9 +1,12 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
@@ -27,7 +30,7 @@ func (l *SlurmLab) SiteDir() string { return filepath.Join(l.Lab.Site, "site") }
 // site describes the lab and tells the broker how to reach its scheduler. It
 // also returns where the dataset goes.
 func (l *SlurmLab) site(cfg *app.Config) (wire.Site, string, error) {
-	execPath := filepath.Join(l.Lab.Site, "bin", "valico-exec")
+	execPath := l.execPath()
 	if err := copyProgram(l.Exec, execPath); err != nil {
 		return wire.Site{}, "", err
 	}
@@ -39,8 +42,39 @@ func (l *SlurmLab) site(cfg *app.Config) (wire.Site, string, error) {
 		Name: slurmSite, Country: "IT", Operator: "Example site operator", Scheduler: "slurm", Assurance: "advisory", Isolation: "userns",
 		GPUs: []wire.GPUType{{Name: l.Lab.GPUType, PerNode: l.Lab.GPUsPerNode}}, MaxNodes: len(l.Lab.Nodes),
 		CPUsPerNode: 8, MemoryMiB: 8192, MaxWallSeconds: 3600, KillMarginSeconds: 5,
-		Accounts: map[string]string{string(Developer): "labuser1", string(Colleague): "labuser2"},
+		Accounts: map[string]string{string(Developer): developerAccount, string(Colleague): "labuser2"},
 	}, filepath.Join(l.Lab.Site, "data", "cohort"), nil
+}
+
+// developerAccount is the developer's own account at the lab.
+const developerAccount = "labuser1"
+
+// execPath is the launcher as the lab's nodes see it.
+func (l *SlurmLab) execPath() string { return filepath.Join(l.Lab.Site, "bin", "valico-exec") }
+
+// launch prepares valico-exec on a node, as the developer's account.
+func (l *SlurmLab) launch(ctx context.Context, args []string) *exec.Cmd {
+	return l.Lab.Command(ctx, developerAccount, append([]string{l.execPath()}, args...)...)
+}
+
+// give hands a folder to the developer's account.
+func (l *SlurmLab) give(dir string) error {
+	uid := l.Lab.Users[developerAccount]
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	})
+}
+
+// accounting lists the cluster's jobs: number, owner, state and what was granted.
+func (l *SlurmLab) accounting(ctx context.Context) (string, error) {
+	b, err := l.Lab.Command(ctx, "root", "sacct", "-X", "-a", "-o", "jobid,user,state,alloctres%60").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("read the accounting: %w: %s", err, b)
+	}
+	return string(b), nil
 }
 
 func copyProgram(from, to string) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -140,7 +141,7 @@ func (s *story) introduce() {
 
 func (s *story) tell(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		s.notCovered, s.realData, s.trains, s.decided, s.released, s.attacks, s.ledger,
+		s.notCovered, s.realData, s.trains, s.colleague, s.decided, s.released, s.attacks, s.ledger,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -297,6 +298,29 @@ func (s *story) trained(ctx context.Context) error {
 	// The launcher refuses an order, a signature or a byte that does not verify,
 	// so a start is the proof that all of them did.
 	s.report.Image = Image{Digest: at.Image, Verified: at.Outcome == string(broker.OutcomeOK)}
+	return nil
+}
+
+// colleague lets a second person submit to Slurm: two persons of one broker
+// are two owners there.
+func (s *story) colleague(ctx context.Context) error {
+	if s.o.Slurm == nil {
+		return nil
+	}
+	s.sh.title("   A second person's job runs as that person's own account")
+	if err := s.sh.ask(ctx, Colleague, exitOK, nil, "submit", "job.yaml", "--wait"); err != nil {
+		return err
+	}
+	table, err := s.o.Slurm.accounting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, account := range s.world.Site.Accounts {
+		if !strings.Contains(table, account) {
+			return fmt.Errorf("no job of account %s in the accounting:\n%s", account, table)
+		}
+	}
+	s.sh.say("\nroot$ sacct -X -a -o jobid,user,state,alloctres\n%s", strings.TrimRight(table, "\n"))
 	return nil
 }
 
