@@ -20,6 +20,9 @@ import (
 	"github.com/valico-hpc/valico/broker/spool"
 )
 
+// builtDir is where the programs are, "" while nobody asked for them.
+var builtDir string
+
 // built are the programs that the tests run: the launcher as it is delivered,
 // the one with kill points, and the workload.
 var built = sync.OnceValues(func() (string, error) {
@@ -27,6 +30,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtDir = dir
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -46,9 +50,7 @@ var built = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := built(); err == nil {
-		_ = os.RemoveAll(dir)
-	}
+	_ = os.RemoveAll(builtDir)
 	os.Exit(code)
 }
 

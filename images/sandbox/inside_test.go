@@ -19,11 +19,15 @@ import (
 	"github.com/valico-hpc/valico/images/sandbox"
 )
 
+// probeDir is where the probe was built, "" while nobody asked for it.
+var probeDir string
+
 var probeOnce = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "valico-sandbox-probe-")
 	if err != nil {
 		return "", err
 	}
+	probeDir = dir
 	path := filepath.Join(dir, "probe")
 	c := exec.Command("go", "build", "-trimpath", "-o", path, "./testdata/probe")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -34,11 +38,11 @@ var probeOnce = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// probe is the path of the compiled probe. It must be static.
-func probe(t *testing.T) string {
-	t.Helper()
+// probePath is the compiled probe. It must be static.
+func probePath(tb testing.TB) string {
+	tb.Helper()
 	path, err := probeOnce()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return path
 }
 

@@ -229,3 +229,17 @@ func (p *place) requireAlone() {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool { return len(p.processes()) == 0 }, 5*time.Second, 10*time.Millisecond)
 }
+
+// BenchmarkRun is a whole life: namespaces, mounts, three execs, the workload.
+func BenchmarkRun(b *testing.B) {
+	root, out := b.TempDir(), b.TempDir()
+	body, err := os.ReadFile(probePath(b))
+	require.NoError(b, err)
+	require.NoError(b, os.WriteFile(filepath.Join(root, "probe"), body, 0o755))
+	s := sandbox.Spec{Isolation: sandbox.IsolationUserNS, Root: root, Out: out, Argv: []string{"/probe", "exit", "0"}}
+	for b.Loop() {
+		res, err := sandbox.Run(b.Context(), s)
+		require.NoError(b, err)
+		require.Zero(b, res.ExitCode)
+	}
+}

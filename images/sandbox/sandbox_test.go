@@ -36,9 +36,7 @@ func TestMain(m *testing.M) {
 		os.Exit(launcher(path))
 	}
 	code := m.Run()
-	if path, err := probeOnce(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
+	_ = os.RemoveAll(probeDir)
 	os.Exit(code)
 }
 
@@ -135,7 +133,7 @@ func newPlace(t *testing.T, uid int) *place {
 		require.NoError(t, os.Mkdir(d, 0o755))
 	}
 	require.NoError(t, os.WriteFile(p.data+"/f", []byte("data"), 0o644))
-	copyFile(t, probe(t), p.root+"/bin/probe")
+	copyFile(t, probePath(t), p.root+"/bin/probe")
 	self, err := os.Executable()
 	require.NoError(t, err)
 	copyFile(t, self, p.launcher)

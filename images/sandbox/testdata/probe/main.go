@@ -157,7 +157,9 @@ func files(r map[string]string, hostPath string) {
 	} {
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 		if err == nil {
-			_, err = f.Write([]byte("0"))
+			if !strings.HasPrefix(path, "/proc") { // a sandbox that fails must not cost the node its settings
+				_, err = f.Write([]byte("0"))
+			}
 			f.Close()
 		}
 		r["write_"+name] = text(err)
@@ -215,7 +217,12 @@ func privileges(r map[string]string) {
 	r["mknod"] = text(syscall.Mknod("/tmp/sda", syscall.S_IFBLK|0o600, 8<<8))
 	r["chroot"] = text(syscall.Chroot("/tmp"))
 	r["sethostname"] = text(syscall.Sethostname([]byte("x")))
-	r["ptrace"] = text(syscall.PtraceAttach(1))
+	const seize = 0x4206 // unlike an attach, it stops nobody when it works
+	if _, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, seize, 1, 0, 0, 0, 0); errno != 0 {
+		r["ptrace"] = text(errno)
+	} else {
+		r["ptrace"] = "ok"
+	}
 	r["unshare_net"] = text(syscall.Unshare(syscall.CLONE_NEWNET))
 	r["setuid"] = text(syscall.Setuid(os.Getuid() + 1))
 	r["nested"] = text(nested())
