@@ -221,7 +221,7 @@ func TestAllRefusalsOfATreeComeAtOnce(t *testing.T) {
 
 func TestHelpOfASecretIsThePatternThatLeavesItOut(t *testing.T) {
 	t.Parallel()
-	dir := tree(t, map[string]string{".env": "", ".git/config": "", "k/id_rsa": "", "ok": "1"})
+	dir := tree(t, map[string]string{".env": "", ".git/config": "", "k/id_rsa": "", "[x]*/.env": "", "ok": "1"})
 	_, err := layer.Cut(t.Context(), io.Discard, dir, layer.Options{})
 	all, ok := errors.AsType[layer.Errors](err)
 	require.True(t, ok)
@@ -234,7 +234,7 @@ func TestHelpOfASecretIsThePatternThatLeavesItOut(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, layer.IgnoreFile), []byte(patterns.String()), 0o600))
 	b, l := cut(t, dir, layer.Options{})
-	require.Equal(t, []string{"k/ drwxr-xr-x", "ok -rw-r--r-- 1"}, entries(t, b, l.MediaType))
+	require.Equal(t, []string{"[x]*/ drwxr-xr-x", "k/ drwxr-xr-x", "ok -rw-r--r-- 1"}, entries(t, b, l.MediaType))
 }
 
 func TestIgnorePatternsLeaveOutWhatTheySay(t *testing.T) {

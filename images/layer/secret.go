@@ -71,9 +71,11 @@ func holdsKey(head []byte) bool {
 	return false
 }
 
+// secretError offers the very pattern that leaves the file out.
 func secretError(name, rule string) *Error {
+	pattern := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 	return &Error{
 		Code: CodeSecret, Path: quote(name), Rule: rule,
-		Help: "leave it out: add the line /" + name + " to " + IgnoreFile,
+		Help: "leave it out: add the line /" + pattern + " to " + IgnoreFile,
 	}
 }
