@@ -27,7 +27,7 @@ type Config struct {
 	Accounts func(account string) (uid, gid int, err error)
 
 	PollEvery      time.Duration // how often everything is looked after; 500 ms
-	Retry          time.Duration // how long after a fault a step is tried again; 1 s
+	Retry          time.Duration // how long after a fault a step is tried again, doubling to 30 s; 1 s
 	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
 	TelemetryGrace time.Duration // how long a sealed attempt waits for its telemetry; 10 s
 	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 30 s
@@ -264,11 +264,23 @@ func (a *Agent) drive(ctx context.Context, e *entry, seen map[string]Status, ask
 		return
 	}
 	st, known := seen[string(r.Attempt)]
-	if err := a.step(ctx, e, watched{status: st, known: known, asked: asked && r.State == stateSubmitted}); err != nil {
-		e.look(func(s *sight) { s.retryAt = a.now().Add(a.cfg.Retry) })
-		if ctx.Err() == nil {
-			a.cfg.Log.WarnContext(ctx, "attempt step", "attempt_id", r.Attempt, "job_id", r.Job, "state", string(r.State),
-				"error", fmt.Errorf("from %s: %w", r.State, err))
+	err := a.step(ctx, e, watched{status: st, known: known, asked: asked && r.State == stateSubmitted})
+	e.look(func(s *sight) {
+		if s.faults++; err == nil {
+			s.faults = 0
 		}
+		s.retryAt = a.now().Add(a.backoff(s.faults))
+	})
+	if err != nil && ctx.Err() == nil {
+		a.cfg.Log.WarnContext(ctx, "attempt step", "attempt_id", r.Attempt, "job_id", r.Job, "state", string(r.State), "error", err)
 	}
+}
+
+// backoff is how long a step waits after so many faults in a row: sealing a
+// large output again and again onto a full disk helps nobody.
+func (a *Agent) backoff(faults int) time.Duration {
+	if faults == 0 {
+		return 0
+	}
+	return min(a.cfg.Retry<<min(faults-1, 10), max(a.cfg.Retry, 30*time.Second))
 }

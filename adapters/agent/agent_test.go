@@ -440,6 +440,32 @@ func TestALaunchTheSchedulerRefusesForGoodEnds(t *testing.T) {
 	require.Equal(t, "no_such_partition", r.Code)
 }
 
+func TestTelemetryThatCanNeverTravelHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.tel.set(&broker.Error{Kind: broker.KindInvalid, Code: "event_invalid", Message: "no"})
+	a := s.open(s.config())
+	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	a.Turn(t.Context())
+	a.Turn(t.Context())
+	require.Equal(t, broker.AttemptDone, s.report(a, att).State)
+}
+
+func TestAFaultIsTriedAgainEverMoreSlowly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.sched.down = errAway
+	a := s.open(s.config())
+	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	for range 600 { // ten minutes
+		a.Turn(t.Context())
+		s.clock.add(time.Second)
+	}
+	require.Less(t, s.sched.submits, 30)
+	s.sched.down = nil
+	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
+}
+
 func TestTwoAgentsNeverShareASite(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -124,6 +124,8 @@ type sight struct {
 	goneSince time.Time
 	cancelled time.Time // when Cancel was last called
 	retryAt   time.Time
+	faults    int       // in a row
+	tellAt    time.Time // telemetry is not tried before
 	scan      scan
 }
 

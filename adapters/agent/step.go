@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -40,9 +39,11 @@ func (a *Agent) step(ctx context.Context, e *entry, w watched) error {
 		case stateSubmitted:
 			err = a.follow(ctx, e, before, w)
 		case stateEnded:
-			err = errors.Join(a.tail(ctx, e), a.sealOutputs(ctx, e))
+			a.tell(ctx, e)
+			err = a.sealOutputs(ctx, e)
 		case stateSealed:
-			return a.tail(ctx, e)
+			a.tell(ctx, e)
+			return nil
 		default:
 			return fmt.Errorf("journal state %q is not known", before.State)
 		}
@@ -143,14 +144,14 @@ func (a *Agent) follow(ctx context.Context, e *entry, r record, w watched) error
 	if err := a.scan(e, r); err != nil {
 		return err
 	}
-	telemetry := a.tail(ctx, e)
+	a.tell(ctx, e)
 	if r.Stop {
 		if err := a.cancel(ctx, e, r); err != nil {
-			return errors.Join(telemetry, err)
+			return err
 		}
 	}
 	if !w.asked {
-		return telemetry
+		return nil
 	}
 	gone := !w.known || w.status.State == SchedulerEnded || w.status.State == SchedulerGone
 	now := a.now()
@@ -166,13 +167,13 @@ func (a *Agent) follow(ctx context.Context, e *entry, r record, w watched) error
 		see = *s
 	})
 	if !gone || (see.scan.outcome == nil && now.Sub(see.goneSince) < a.cfg.LostAfter) {
-		return telemetry
+		return nil
 	}
 	// Nothing writes any more: what the spool says now is its last word.
 	if err := a.scan(e, r); err != nil {
 		return err
 	}
-	return errors.Join(telemetry, a.conclude(ctx, e, w))
+	return a.conclude(ctx, e, w)
 }
 
 // cancel tells the scheduler, and tells it again now and then while the launch

@@ -14,6 +14,20 @@ import (
 // source marks the events of sites.
 const source = "site"
 
+// tell tails, and says what went wrong without holding up anything else.
+func (a *Agent) tell(ctx context.Context, e *entry) {
+	r, see := e.snapshot()
+	if a.now().Before(see.tellAt) {
+		return
+	}
+	if err := a.tail(ctx, e); err != nil {
+		e.look(func(s *sight) { s.tellAt = a.now().Add(a.cfg.Retry) })
+		if ctx.Err() == nil {
+			a.cfg.Log.WarnContext(ctx, "telemetry waits", "attempt_id", r.Attempt, "job_id", r.Job, "error", err)
+		}
+	}
+}
+
 // tail publishes what the spool and the agent have to say and were not yet
 // acknowledged, batch by batch. Acknowledged place and number go into the
 // journal together; a crash before that sends the same events again under the
@@ -34,7 +48,9 @@ func (a *Agent) tail(ctx context.Context, e *entry) error {
 		if len(b.events) > 0 {
 			err := a.cfg.Publisher.Publish(ctx, b.events)
 			if broker.KindOf(err) == broker.KindInvalid {
-				a.cfg.Log.ErrorContext(ctx, "telemetry that cannot be sent", "attempt_id", r.Attempt, "events", len(b.events), "error", err)
+				// The events of an attempt that cannot be named in a subject can never travel.
+				a.cfg.Log.ErrorContext(ctx, "telemetry given up", "attempt_id", r.Attempt, "events", len(b.events), "error", err)
+				b.drained = true
 			} else if err != nil {
 				return fmt.Errorf("publish telemetry: %w", err)
 			}
