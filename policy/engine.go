@@ -133,7 +133,7 @@ func combine(b []byte) (Result, error) {
 		out.Obligations = append(out.Obligations, d.Obligations...)
 	}
 	slices.SortFunc(out.Reasons, func(a, b Reason) int {
-		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Params["value"], b.Params["value"]))
+		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Path, b.Path), cmp.Compare(fmt.Sprint(a.Params), fmt.Sprint(b.Params)))
 	})
 	slices.Sort(out.Obligations)
 	out.Obligations = slices.Compact(out.Obligations)

@@ -198,6 +198,13 @@ func TestOneEngineDecidesForManyAtOnce(t *testing.T) {
 	}
 }
 
+func TestTheLargestJobIsDecided(t *testing.T) {
+	t.Parallel()
+	r, err := engine(t).Evaluate(t.Context(), encode(t, largestInput()))
+	require.NoError(t, err)
+	require.Equal(t, VerdictAllow, r.Verdict, "%v", r.Reasons)
+}
+
 // What decodes is canonical: its own encoding is the bytes it came from.
 func FuzzDecodeInput(f *testing.F) {
 	for _, in := range []Input{admissionInput(), basedInput()} {
@@ -221,7 +228,9 @@ func benchmarkInputs(b *testing.B) map[string][]byte {
 	b.Helper()
 	denied := admissionInput()
 	sixFaults(&denied)
-	return map[string][]byte{"allow": encode(b, clearanceInput()), "six_denials": encode(b, denied)}
+	return map[string][]byte{
+		"allow": encode(b, clearanceInput()), "six_denials": encode(b, denied), "largest": encode(b, largestInput()),
+	}
 }
 
 func BenchmarkEvaluate(b *testing.B) {

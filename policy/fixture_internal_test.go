@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,25 @@ func realInput() Input {
 	s.Assurance, s.MFA, s.Quarantine, s.TelemetryBudget, s.Airlock = "enforced", true, true, true, true
 	s.Datasets[0].Synthetic = false
 	in.Budget.ValidFrom, in.Budget.ValidUntil = "2032-01-01T00:00:00.000000Z", "2033-01-01T00:00:00.000000Z"
+	return in
+}
+
+// largestInput is clearanceInput with as many datasets, variables and outputs
+// as a job may have.
+func largestInput() Input {
+	in := clearanceInput()
+	use, granted, held := in.Job.Datasets[0], in.Permits[0].Document.Datasets[0], in.Site.Datasets[0]
+	for i := range 1023 {
+		n := strconv.Itoa(i)
+		use.PURI, use.Mount = "https://data.example/dataset/"+n, "m"+n
+		granted.PURI, held.PURI = use.PURI, use.PURI
+		in.Job.Datasets = append(in.Job.Datasets, use)
+		in.Permits[0].Document.Datasets = append(in.Permits[0].Document.Datasets, granted)
+		in.Site.Datasets = append(in.Site.Datasets, held)
+		in.Job.Image.Env = append(in.Job.Image.Env, EnvVar{Name: "V" + n, Value: n})
+		in.Job.Outputs = append(in.Job.Outputs, Output{Path: "o/" + n, Type: "model"})
+	}
+	in.Image.Config.Env = in.Job.Image.Env
 	return in
 }
 

@@ -30,8 +30,17 @@ entry(i, j) if {
 }
 
 entries(i) := {j |
-	some j, _ in input.site.datasets
+	some j in registry[input.job.datasets[i].puri]
 	entry(i, j)
+}
+
+# The whole table at once: a lookup in a rule of many values would go through
+# the list each time.
+registry := {puri: places | some puri, places in registered}
+
+registered[puri] contains j if {
+	some j, _ in input.site.datasets
+	puri := input.site.datasets[j].puri
 }
 
 at_site(i) if count(entries(i)) > 0
@@ -54,8 +63,15 @@ version_covered(i, k) if {
 }
 
 grants(i) := {k |
-	some k, _ in document.datasets
+	some k in grant[input.job.datasets[i].puri]
 	covers(i, k)
+}
+
+grant := {id: places | some id, places in granted}
+
+granted[id] contains k if {
+	some k, _ in document.datasets
+	id := document.datasets[k].id
 }
 
 permitted(i) if count(grants(i)) > 0

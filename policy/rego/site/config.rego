@@ -45,14 +45,16 @@ same_env if {
 		not startswith(name, "VALICO_")
 	}
 	every i, _ in input.job.image.env {
-		set_to(input.job.image.env[i].name, input.job.image.env[i].value)
+		input.job.image.env[i].value in values[input.job.image.env[i].name]
 	}
 }
 
-set_to(name, wanted) if {
+values := {name: held | some name, held in set_to}
+
+set_to[name] contains value if {
 	some i, _ in input.image.config.env
-	input.image.config.env[i].name == name
-	input.image.config.env[i].value == wanted
+	name := input.image.config.env[i].name
+	value := input.image.config.env[i].value
 }
 
 own_env if {

@@ -20,10 +20,9 @@ deny contains lib.reason("mount_malformed", "contract", ["job", "datasets", i, "
 #   article: 73(1)(c)
 #   valid_from: "2026-11-01"
 deny contains lib.reason("mount_twice", "contract", ["job", "datasets", i, "mount"], {}) if {
-	some i, _ in input.job.datasets
-	some j, _ in input.job.datasets
-	j < i
-	input.job.datasets[j].mount == input.job.datasets[i].mount
+	some places in mounted
+	count(places) > 1
+	i := max(places)
 }
 
 # METADATA
@@ -44,10 +43,9 @@ deny contains lib.reason("output_path_malformed", "contract", ["job", "outputs",
 #   article: 73(1)(c)
 #   valid_from: "2026-11-01"
 deny contains lib.reason("output_twice", "contract", ["job", "outputs", i, "path"], {}) if {
-	some i, _ in input.job.outputs
-	some j, _ in input.job.outputs
-	j < i
-	input.job.outputs[j].path == input.job.outputs[i].path
+	some places in declared
+	count(places) > 1
+	i := max(places)
 }
 
 # METADATA
@@ -94,10 +92,9 @@ deny contains lib.reason("env_name_reserved", "contract", ["job", "image", "env"
 #   article: contract
 #   valid_from: "2026-11-01"
 deny contains lib.reason("env_twice", "contract", ["job", "image", "env", i, "name"], {}) if {
-	some i, _ in input.job.image.env
-	some j, _ in input.job.image.env
-	j < i
-	input.job.image.env[j].name == input.job.image.env[i].name
+	some places in variables
+	count(places) > 1
+	i := max(places)
 }
 
 # METADATA
@@ -162,3 +159,18 @@ variable(i) if regex.match(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`, input.job.image.env
 user if regex.match(`^([0-9]{1,10}(:[0-9]{1,10})?)?$`, input.job.image.user)
 
 class(i) if input.job.image.layers[i].class in {"data", "dependencies", "source"}
+
+mounted[mount] contains i if {
+	some i, _ in input.job.datasets
+	mount := input.job.datasets[i].mount
+}
+
+declared[path] contains i if {
+	some i, _ in input.job.outputs
+	path := input.job.outputs[i].path
+}
+
+variables[name] contains i if {
+	some i, _ in input.job.image.env
+	name := input.job.image.env[i].name
+}
