@@ -136,6 +136,9 @@ func (a *App) openRecord(ctx context.Context) (err error) {
 		return fmt.Errorf("open the record: %w", err)
 	}
 	a.onClose(a.store.Close)
+	if err := a.store.Reclaim(ctx); err != nil { // the folder's lock makes this process the only one
+		return fmt.Errorf("take up the work: %w", err)
+	}
 	if a.ledger, err = ledger.NewLog(a.store, a.keys.ledger, Origin, time.Now); err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}

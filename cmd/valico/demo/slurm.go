@@ -22,20 +22,25 @@ const slurmSite = "slurm"
 type SlurmLab struct {
 	Lab  *lab.Lab
 	Exec string // valico-exec of this machine; its nodes get a copy
+	// Folder keeps several sites on one lab apart; "" for the only one.
+	Folder string
 }
 
-// SiteDir is the folder that the lab's nodes share.
-func (l *SlurmLab) SiteDir() string { return filepath.Join(l.Lab.Site, "site") }
+// dir is what the lab's nodes see of this site.
+func (l *SlurmLab) dir() string { return filepath.Join(l.Lab.Site, l.Folder) }
 
-// site describes the lab and tells the broker how to reach its scheduler. It
+// SiteDir is the folder that the lab's nodes share.
+func (l *SlurmLab) SiteDir() string { return filepath.Join(l.dir(), "site") }
+
+// Site describes the lab and tells the broker how to reach its scheduler. It
 // also returns where the dataset goes.
-func (l *SlurmLab) site(cfg *app.Config) (wire.Site, string, error) {
+func (l *SlurmLab) Site(cfg *app.Config) (wire.Site, string, error) {
 	execPath := l.execPath()
 	if err := copyProgram(l.Exec, execPath); err != nil {
 		return wire.Site{}, "", err
 	}
 	cfg.Slurm = map[string]app.SlurmConfig{slurmSite: {
-		Conf: l.Lab.SlurmConf, Prefix: l.Lab.Prefix, Run: filepath.Join(l.Lab.Site, "run"), SiteDir: l.SiteDir(),
+		Conf: l.Lab.SlurmConf, Prefix: l.Lab.Prefix, Run: filepath.Join(l.dir(), "run"), SiteDir: l.SiteDir(),
 		Partition: l.Lab.Partition, Account: l.Lab.Account, Exec: execPath,
 	}}
 	return wire.Site{
@@ -43,14 +48,14 @@ func (l *SlurmLab) site(cfg *app.Config) (wire.Site, string, error) {
 		GPUs: []wire.GPUType{{Name: l.Lab.GPUType, PerNode: l.Lab.GPUsPerNode}}, MaxNodes: len(l.Lab.Nodes),
 		CPUsPerNode: 8, MemoryMiB: 8192, MaxWallSeconds: 3600, KillMarginSeconds: 5,
 		Accounts: map[string]string{string(Developer): developerAccount, string(Colleague): "labuser2"},
-	}, filepath.Join(l.Lab.Site, "data", "cohort"), nil
+	}, filepath.Join(l.dir(), "data", "cohort"), nil
 }
 
 // developerAccount is the developer's own account at the lab.
 const developerAccount = "labuser1"
 
 // execPath is the launcher as the lab's nodes see it.
-func (l *SlurmLab) execPath() string { return filepath.Join(l.Lab.Site, "bin", "valico-exec") }
+func (l *SlurmLab) execPath() string { return filepath.Join(l.dir(), "bin", "valico-exec") }
 
 // launch prepares valico-exec on a node, as the developer's account.
 func (l *SlurmLab) launch(ctx context.Context, args []string) *exec.Cmd {

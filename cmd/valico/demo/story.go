@@ -122,7 +122,7 @@ func (s *story) open(ctx context.Context) (stop func() error, err error) {
 // site is where the story runs: this machine, or the Slurm lab.
 func (s *story) site(cfg *app.Config) (wire.Site, string, error) {
 	if s.o.Slurm != nil {
-		return s.o.Slurm.site(cfg)
+		return s.o.Slurm.Site(cfg)
 	}
 	site, err := LocalSite()
 	return site, filepath.Join(s.o.Dir, "cohort"), err
