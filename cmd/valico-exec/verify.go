@@ -50,7 +50,12 @@ func (e env) verify(ctx context.Context, o options) error {
 
 func (e env) print(v verdict, output string) error {
 	if output == "json" {
-		return json.MarshalWrite(e.stdout, v, json.Deterministic(true))
+		b, err := json.Marshal(v, json.Deterministic(true))
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		fmt.Fprintf(e.stdout, "%s\n", b)
+		return nil
 	}
 	for _, c := range v.Checked {
 		fmt.Fprintf(e.stdout, "ok       %s\n", c)

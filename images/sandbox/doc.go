@@ -39,7 +39,12 @@
 // Limits: the program file itself must be readable to the account; a root that
 // lies on the kernel's initial file system (a diskless node booted into its
 // initramfs) cannot be left by pivot_root; a folder with locked mounts below
-// it cannot be bound. Each fails closed, and Available gives the reason.
+// it cannot be bound; the filter of system calls is written for amd64 and
+// arm64; an image that has a link where something is mounted is refused. Each
+// fails closed, and Available gives the reason where it lies in the node.
+// Memory is not bounded here but for the writable file systems: that is the
+// scheduler's cgroup, whose count of kills Result.OOM reads. GPU devices are
+// not shown yet.
 //
 // Start reading at sandbox.go, then run.go, setup.go, mount.go,
 // pivot.go and supervise.go. The tests run this test binary inside as a probe, as root and
