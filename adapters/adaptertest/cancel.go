@@ -37,7 +37,7 @@ func (s suite) cancelRunning(t *testing.T) {
 	require.FileExists(t, filepath.Join(l.Dir, "term"))
 }
 
-func (s suite) cancelStubborn(t *testing.T) {
+func (s suite) cancelDeaf(t *testing.T) {
 	t.Helper()
 	sched := s.New(t)
 	l := s.launch(t, `trap '' TERM; echo ready >"$d/ready"; while :; do sleep 0.05; done`)

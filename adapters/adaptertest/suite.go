@@ -79,7 +79,7 @@ func Run(t *testing.T, f Factory) {
 		{"a stranger's launch of the same name is not ours", s.stranger},
 		{"a cancelled queued launch never starts", s.cancelQueued},
 		{"a cancelled running launch gets TERM and ends", s.cancelRunning},
-		{"a launch that ignores TERM is killed", s.cancelStubborn},
+		{"a launch that is deaf to TERM is killed", s.cancelDeaf},
 		{"cancelling what ended or is unknown is no error", s.cancelEnded},
 		{"exit codes come back as they are", s.exitCodes},
 		{"a launch over its time limit is ended and says so", s.walltime},
