@@ -36,7 +36,7 @@ const (
 
 // evaluationLimit ends an evaluation that takes absurdly long; a usual one
 // takes about a millisecond.
-const evaluationLimit = 10 * time.Second
+const evaluationLimit = 30 * time.Second
 
 // ErrNoDecision says that the packs gave no decision of the agreed form. It is
 // never an allow.

@@ -125,12 +125,12 @@ func realInput() Input {
 	return in
 }
 
-// largestInput is clearanceInput with as many datasets, variables and outputs
-// as a job may have.
-func largestInput() Input {
+// manyInput is clearanceInput with so many more datasets, variables and outputs;
+// a job may have 1024 of each.
+func manyInput(more int) Input {
 	in := clearanceInput()
 	use, granted, held := in.Job.Datasets[0], in.Permits[0].Document.Datasets[0], in.Site.Datasets[0]
-	for i := range 1023 {
+	for i := range more {
 		n := strconv.Itoa(i)
 		use.PURI, use.Mount = "https://data.example/dataset/"+n, "m"+n
 		granted.PURI, held.PURI = use.PURI, use.PURI
