@@ -99,7 +99,7 @@ func parseCursor(c string) (int64, broker.JobID, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(c)
 	at, id, ok := strings.Cut(string(b), " ")
 	n, perr := strconv.ParseInt(at, 10, 64)
-	if err != nil || !ok || perr != nil || !broker.ValidID("job", id) {
+	if err != nil || !ok || perr != nil || !broker.ValidID("job", id) || formatCursor(time.UnixMicro(n), broker.JobID(id)) != c {
 		return 0, "", &broker.Error{
 			Kind: broker.KindInvalid, Code: "cursor_malformed", Message: "that is not a cursor of this list", Value: c,
 			Rule: "a cursor is what the page before gave, unchanged", Help: "begin without a cursor", Who: "you",
