@@ -195,7 +195,7 @@ func (s *sse) flush() {
 func badParam(name, rule, value string) error {
 	return &broker.Error{
 		Kind: broker.KindInvalid, Code: "request_invalid", Message: "the request is not valid: " + name, Rule: name + " " + rule,
-		Value: value, Help: "compare it with the API's description at /openapi.json", Who: "whoever wrote the client",
+		Value: value, Help: "correct what is named; the API is described at /openapi.json",
 	}
 }
 

@@ -116,6 +116,9 @@ func (s *Server) importPermit(ctx context.Context, in *importInput) (*body[wire.
 	if err != nil {
 		return nil, fmt.Errorf("import permit: %w", err)
 	}
+	if rec, err = s.d.Store.Permit(ctx, p.Project, rec.ID); err != nil { // with the status that it may have had
+		return nil, fmt.Errorf("read permit: %w", err)
+	}
 	w := s.permitView(rec)
 	w.LedgerIndex = &index
 	return &body[wire.Permit]{w}, nil

@@ -69,7 +69,7 @@ func invalid(m *huma.ErrorModel) error {
 	}
 	e := &broker.Error{
 		Kind: broker.KindInvalid, Code: "request_invalid", Message: "the request is not valid",
-		Rule: m.Detail, Help: "compare it with the API's description at /openapi.json", Who: "whoever wrote the client",
+		Rule: m.Detail, Help: "correct what is named; the API is described at /openapi.json",
 	}
 	f := &wire.FieldsError{Err: e}
 	for _, d := range m.Errors {

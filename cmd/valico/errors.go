@@ -124,13 +124,16 @@ func (e *env) printError(err error) {
 		fmt.Fprintln(e.Stderr, "valico: error: "+err.Error())
 		return
 	}
-	fmt.Fprintln(e.Stderr, "valico: error: "+be.Message)
-	for _, f := range wire.ProblemOf(err, "").Errors {
-		fmt.Fprintln(e.Stderr, "  - "+fieldLine(f))
+	fmt.Fprintln(e.Stderr, "valico: error: "+clean(be.Message))
+	if fields := wire.ProblemOf(err, "").Errors; len(fields) > 1 {
+		for _, f := range fields {
+			fmt.Fprintln(e.Stderr, "  - "+clean(fieldLine(f)))
+		}
+		be = &broker.Error{Message: be.Message, Who: be.Who, Help: "correct what is listed above"}
 	}
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(e.Stderr, "  %-12s %s\n", name+":", value)
+			fmt.Fprintf(e.Stderr, "  %-12s %s\n", name+":", clean(value))
 		}
 	}
 	line("rule", be.Rule)

@@ -63,16 +63,20 @@ func (e *env) printReasons(w io.Writer, rs []wire.Reason) {
 	for _, r := range rs {
 		x := e.explain(r)
 		fmt.Fprintf(w, "%s\n", clean(r.Code+": "+x.Text))
-		line := func(name, value string) {
+		line := func(en, it, value string) {
+			name := en
+			if e.lang() == "it" {
+				name = it
+			}
 			if value != "" {
-				fmt.Fprintf(w, "  %-12s %s\n", name+":", clean(value))
+				fmt.Fprintf(w, "  %-18s %s\n", name+":", clean(value))
 			}
 		}
-		line("basis", strings.TrimSuffix(e.basis(r.Basis)+", "+x.Article, ", "))
-		line("about", r.Path)
-		line("your value", r.Params["value"])
-		line("what helps", x.Help)
-		line("who helps", x.Who)
+		line("basis", "fondamento", strings.TrimSuffix(e.basis(r.Basis)+", "+x.Article, ", "))
+		line("about", "riguarda", r.Path)
+		line("your value", "il vostro valore", r.Params["value"])
+		line("what helps", "che cosa aiuta", x.Help)
+		line("who helps", "chi può aiutare", x.Who)
 	}
 	if len(rs) > 0 {
 		fmt.Fprintf(w, "\n%s\n", e.standingLine())

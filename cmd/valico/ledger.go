@@ -68,9 +68,11 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 	if err != nil {
 		return err
 	}
-	own, err := readRecords(ctx, c, head.Size)
-	if err != nil {
-		return err
+	var own []receipt.Own
+	if e.opts.tokenFile != "" { // checkpoint and leaves are anybody's
+		if own, err = readRecords(ctx, c, head.Size); err != nil {
+			return err
+		}
 	}
 	in := receipt.LogInput{Checkpoint: []byte(cp.Checkpoint), Verifiers: verifiers, Leaves: each(leaves), Own: own}
 	info, err := receipt.VerifyLog(in)
@@ -88,15 +90,19 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 			return err
 		}
 	}
-	return e.emit(out, func(w io.Writer) { printVerified(w, out) })
+	return e.emit(out, func(w io.Writer) { printVerified(w, out, e.opts.tokenFile != "") })
 }
 
-func printVerified(w io.Writer, v verifiedLog) {
+func printVerified(w io.Writer, v verifiedLog, signedIn bool) {
+	own := "not checked: not signed in"
+	if signedIn {
+		own = fmt.Sprintf("%d, of %d permit(s), chains whole", v.Own, v.Permits)
+	}
 	rows := [][]string{
 		{"LOG", v.Origin},
 		{"LEAVES", fmt.Sprint(v.Size)},
 		{"ROOT", v.Root},
-		{"YOUR RECORDS", fmt.Sprintf("%d, of %d permit(s), chains whole", v.Own, v.Permits)},
+		{"YOUR RECORDS", own},
 	}
 	if v.Consistent != nil {
 		rows = append(rows, []string{"OLD CHECKPOINT", fmt.Sprintf("the log begins with its %d leaves, unchanged", *v.Consistent)})

@@ -29,8 +29,9 @@ func newRootCommand(e *env) *cobra.Command {
 		Long: help("Valico checks jobs against data permits, packages what was approved and runs it on GPU nodes.",
 			"valico plan job.yaml", "valico submit job.yaml --wait", "valico why JOB", "valico fetch JOB --dir results"),
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if err := e.resolve(); err != nil {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			// cobra would look at these only after this function.
+			if err := errors.Join(c.ValidateRequiredFlags(), c.ValidateFlagGroups(), e.resolve()); err != nil {
 				return err
 			}
 			e.started = true
