@@ -124,10 +124,10 @@ func (s *Store) Release(ctx context.Context, rs []dispatch.Released) error {
 
 // Reclaim ends every lease. Whoever owns the record alone calls it when it
 // starts: the leases of its former life would only keep it waiting. Fencing
-// tokens stay, so a writer of that life still changes nothing.
+// tokens rise with it, so a writer of that life changes nothing any more.
 func (s *Store) Reclaim(ctx context.Context) error {
 	return s.write(ctx, "reclaim leases", func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `UPDATE attempt SET lease_owner = NULL, lease_until = NULL WHERE lease_until IS NOT NULL`)
+		_, err := t.exec(ctx, `UPDATE attempt SET token = token + 1, lease_owner = NULL, lease_until = NULL WHERE lease_until IS NOT NULL`)
 		return err
 	})
 }

@@ -120,3 +120,21 @@ func TestAnEventThatWasSentAndDidNotArriveIsGivenOutAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, out[1:], again, "the one that arrived is gone")
 }
+
+func TestAReclaimedLeaseIsFreeAndItsFormerHolderMovesNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "valico.db"))
+	f := storetest.Fill(t, s, 100)
+	_, a := f.Admit(t, 1)
+	now := time.Now().Add(time.Minute)
+	q := dispatch.ClaimQuery{Owner: "before", States: broker.AttemptStates(), Now: now, Until: now.Add(time.Hour), Limit: 1}
+	old, err := s.Claim(t.Context(), q)
+	require.NoError(t, err)
+	require.Len(t, old, 1)
+	require.NoError(t, s.Reclaim(t.Context()))
+	_, err = s.Advance(t.Context(), old[0], dispatch.Change{To: broker.AttemptClearing, Image: storetest.Image()})
+	require.Equal(t, "lease_lost", broker.CodeOf(err))
+	again, err := s.Claim(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, a.ID, again[0].Attempt.ID)
+}
