@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +17,8 @@ import (
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 	"github.com/valico-hpc/valico/broker/jobspec"
 	"github.com/valico-hpc/valico/images/layer"
+	"github.com/valico-hpc/valico/images/layout"
+	"github.com/valico-hpc/valico/images/remote"
 )
 
 // job is a job file with what it names resolved.
@@ -24,6 +28,8 @@ type job struct {
 	base string // "none" or a manifest digest
 	// baseBlobs are the files of an OCI layout that the broker must have.
 	baseBlobs []blob
+	// pull is the reference of a registry's image, to be had before submitting.
+	pull string
 }
 
 // blob is a file that the broker must have.
@@ -53,7 +59,7 @@ func loadJob(path string) (*job, error) {
 }
 
 // resolveBase finds the digest of the base image. A registry's image is named by
-// digest already; the broker fetches it.
+// digest already, which is all that a plan needs.
 func (j *job) resolveBase() error {
 	base := j.file.Image.Base
 	folder, isLayout := strings.CutPrefix(base, "oci:")
@@ -64,7 +70,7 @@ func (j *job) resolveBase() error {
 	case isLayout:
 		return j.readLayout(j.path(folder))
 	case hasDigest && broker.Digest(digest).Valid():
-		j.base = digest
+		j.base, j.pull = digest, base
 	case broker.Digest(base).Valid():
 		j.base = base
 	default:
@@ -72,6 +78,43 @@ func (j *job) resolveBase() error {
 			"name the image by digest; a tag may move")
 	}
 	return nil
+}
+
+// pullBase has a registry's image pulled into a folder below tmp, unless the
+// broker has it: a manifest is uploaded after all that it names.
+func (j *job) pullBase(ctx context.Context, c *client.Client, tmp string) error {
+	if j.pull == "" {
+		return nil
+	}
+	have, err := c.HasBlob(ctx, broker.Digest(j.base))
+	if err != nil || have {
+		return err
+	}
+	dir := filepath.Join(tmp, "base")
+	store, err := layout.Open(dir)
+	if err != nil {
+		return fmt.Errorf("make a folder for the base image: %w", err)
+	}
+	if _, err := remote.Pull(ctx, store, j.pull, remote.Options{PlainHTTP: onThisMachine(j.pull)}); err != nil {
+		kind := broker.KindUnavailable
+		if errors.Is(err, remote.ErrReference) {
+			kind = broker.KindInvalid
+		}
+		return &broker.Error{
+			Kind: kind, Code: "base_pull", Message: "the base image cannot be pulled: " + err.Error(), Value: j.pull,
+			Rule: "a base image is pulled by digest from a registry that this machine reaches",
+			Help: "check the reference, or pull it elsewhere and use oci:FOLDER", Who: "the registry's owner", Err: err,
+		}
+	}
+	return j.readLayout(dir)
+}
+
+// onThisMachine reports whether a reference names a registry on loopback, which
+// speaks plain HTTP by custom.
+func onThisMachine(ref string) bool {
+	host, _, _ := strings.Cut(ref, "/")
+	name, _, _ := strings.Cut(host, ":")
+	return name == "localhost" || name == "127.0.0.1"
 }
 
 func (j *job) path(p string) string {

@@ -76,6 +76,9 @@ func runSubmit(ctx context.Context, o submitOptions, e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := j.pullBase(ctx, c, tmp); err != nil {
+		return err
+	}
 	spec := j.spec(cut)
 	key, err := submitKey(spec, o.key)
 	if err != nil {
