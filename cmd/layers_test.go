@@ -34,7 +34,7 @@ var never = map[string][]string{
 	// adapters translate; they see neither SQL nor the transport
 	"adapters": {module + "broker/store", module + "broker/httpapi", module + "broker/client"},
 	// the loop declares its ports; cmd wires them
-	"broker/dispatch":       {module + "broker/store", module + "broker/httpapi", "net/http"},
+	"broker/dispatch":       {module + "broker/store", module + "broker/httpapi", "github.com/containerd"},
 	"broker/store":          {module + "broker/httpapi"},
 	"broker/httpapi":        {module + "broker/store"},
 	"broker/client":         {module + "broker/store", module + "broker/dispatch", "github.com/open-policy-agent"},

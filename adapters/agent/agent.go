@@ -26,6 +26,7 @@ type Config struct {
 	// that every account is this process's own user.
 	Accounts func(account string) (uid, gid int, err error)
 
+	KillMargin     time.Duration // from TERM to KILL on the node; 10 s
 	PollEvery      time.Duration // how often everything is looked after; 500 ms
 	Retry          time.Duration // how long after a fault a step is tried again, doubling to 30 s; 1 s
 	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
@@ -104,6 +105,7 @@ func (c *Config) defaults() {
 			*d = v
 		}
 	}
+	def(&c.KillMargin, 10*time.Second)
 	def(&c.PollEvery, 500*time.Millisecond)
 	def(&c.Retry, time.Second)
 	def(&c.LostAfter, 2*time.Second)
@@ -248,7 +250,7 @@ func (a *Agent) launch(r record) broker.Launch {
 	dir := a.attemptDir(r.Attempt)
 	return broker.Launch{
 		Name: string(r.Attempt), Account: r.Account, OrderDigest: r.Digest, Dir: dir,
-		Argv:      []string{a.cfg.ExecPath, "run", "--site", a.cfg.Dir, "--attempt", dir},
+		Argv:      []string{a.cfg.ExecPath, "run", "--site", a.cfg.Dir, "--attempt", dir, "--kill-margin", a.cfg.KillMargin.String()},
 		Resources: r.Limits.resources(),
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/valico-hpc/valico/adapters/order"
@@ -41,6 +42,19 @@ func (g gate) release(envelope []byte) (airlock.Statement, error) {
 		return airlock.Statement{}, err
 	}
 	return order.VerifyRelease(envelope, t)
+}
+
+// extract is what the node needs of the trust file for one order.
+func (g gate) extract(o broker.WorkOrder) ([]byte, error) {
+	t, err := g.trust()
+	if err != nil {
+		return nil, err
+	}
+	b, err := order.EncodeTrust(t.For(o))
+	if err != nil {
+		return nil, fmt.Errorf("extract the site's trust: %w", err)
+	}
+	return b, nil
 }
 
 func (g gate) trust() (order.Trust, error) {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // execute does what the node's launcher does to the attempt's folder: start
 // mark, spool, work until a file says that it may end, outcome.
 func execute(args []string) int {
-	if len(args) != 6 || args[1] != "run" || args[2] != "--site" || args[4] != "--attempt" {
+	if len(args) != 8 || args[1] != "run" || args[2] != "--site" || args[4] != "--attempt" || args[6] != "--kill-margin" {
 		return 64
 	}
 	dir := args[5]

@@ -38,7 +38,7 @@ func (a *Agent) stage(ctx context.Context, r record) error {
 		return err
 	}
 	a.cfg.Step("image_staged")
-	return a.stageAttempt(r, raw)
+	return a.stageAttempt(r, o.Order, raw)
 }
 
 // stageImage copies every blob of the image into the site's OCI layout.
@@ -115,10 +115,10 @@ func (a *Agent) putBlob(d broker.Digest, size int64, open func() (io.ReadCloser,
 	return syncDir(dir)
 }
 
-// stageAttempt makes the attempt's folder: the order, readable by the account
-// alone, and out/. The folder belongs to the account, which writes the start
+// stageAttempt makes the attempt's folder: the order and what of the site's
+// trust it needs, readable by the account alone, and out/. The folder belongs to the account, which writes the start
 // mark and the spool into it.
-func (a *Agent) stageAttempt(r record, raw []byte) error {
+func (a *Agent) stageAttempt(r record, o broker.WorkOrder, raw []byte) error {
 	dir := a.attemptDir(r.Attempt)
 	if have, err := readForeign(filepath.Join(dir, "order.json"), order.MaxBytes); err == nil && bytes.Equal(have, raw) {
 		return nil
@@ -130,12 +130,16 @@ func (a *Agent) stageAttempt(r record, raw []byte) error {
 	if err != nil {
 		return order.Refuse(order.CodeWrongAccount, r.Account, err)
 	}
+	trust, err := a.gate.extract(o)
+	if err != nil {
+		return err
+	}
 	parent := filepath.Join(a.cfg.Dir, "attempts")
 	tmp, err := os.MkdirTemp(parent, tempPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("stage attempt: %w", err)
 	}
-	if err := fill(tmp, raw, uid, gid); err != nil {
+	if err := fill(tmp, map[string][]byte{"order.json": raw, "trust.json": trust}, uid, gid); err != nil {
 		return fmt.Errorf("stage attempt: %w", errors.Join(err, removeTree(tmp)))
 	}
 	if err := os.Rename(tmp, dir); err != nil {
@@ -146,20 +150,25 @@ func (a *Agent) stageAttempt(r record, raw []byte) error {
 
 // fill writes everything while the folder is still the agent's and gives it
 // away last, so that nobody can put a link in the way.
-func fill(dir string, raw []byte, uid, gid int) error {
+func fill(dir string, files map[string][]byte, uid, gid int) error {
 	foreign, mode := uid != os.Geteuid(), fs.FileMode(0o700)
 	if foreign {
 		mode = 0o711
 	}
-	path, out := filepath.Join(dir, "order.json"), filepath.Join(dir, "out")
-	if err := writeFile(path, raw, 0o400); err != nil {
-		return err
+	out := filepath.Join(dir, "out")
+	give := []string{out, dir}
+	for name, b := range files {
+		path := filepath.Join(dir, name)
+		if err := writeFile(path, b, 0o400); err != nil {
+			return err
+		}
+		give = append([]string{path}, give...)
 	}
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return fmt.Errorf("make out: %w", err)
 	}
 	if foreign {
-		for _, p := range []string{path, out, dir} {
+		for _, p := range give {
 			if err := os.Lchown(p, uid, gid); err != nil {
 				return fmt.Errorf("give to account: %w", err)
 			}

@@ -2,6 +2,7 @@ package order
 
 import (
 	"crypto"
+	"slices"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -33,6 +34,25 @@ type Trust struct {
 
 	Datasets []Dataset
 	Accounts map[broker.PersonID]string
+}
+
+// For is the part of the trust that the node needs for one order: every key,
+// but of the accounts only the submitter's and of the datasets only those that
+// the order mounts. It lies in the attempt's folder, for that account alone,
+// because the whole names persons and datasets that the node's other users
+// shall not learn of (promise P12).
+func (t Trust) For(o broker.WorkOrder) Trust {
+	all := t
+	t.Accounts, t.Datasets, t.Officer = map[broker.PersonID]string{}, nil, nil
+	if account, ok := all.Accounts[o.Submitter]; ok {
+		t.Accounts[o.Submitter] = account
+	}
+	for _, m := range o.Mounts {
+		if d, ok := all.dataset(m.PURI, m.Version); ok && !slices.Contains(t.Datasets, d) {
+			t.Datasets = append(t.Datasets, d)
+		}
+	}
+	return t
 }
 
 // Officer is a person who may sign releases, with their own key.

@@ -153,3 +153,22 @@ func FuzzParseTrust(f *testing.F) {
 		require.Equal(t, trust, back)
 	})
 }
+
+// P12: what lies on the node for one order names nobody and nothing else.
+func TestTheExtractForAnOrderNamesItsOwnPersonAndDatasetsAlone(t *testing.T) {
+	t.Parallel()
+	all := order.Trust{
+		Site: "site_one", Accounts: map[broker.PersonID]string{"ada@x.example": "ada", "ben@x.example": "ben"},
+		Datasets: []order.Dataset{{PURI: "https://d.example/a", Version: "1"}, {PURI: "https://d.example/a", Version: "2"}, {PURI: "https://d.example/b", Version: "1"}},
+		Officer:  []order.Officer{{Person: "rita@x.example"}},
+	}
+	o := broker.WorkOrder{Submitter: "ada@x.example", Mounts: []broker.Mount{
+		{Name: "one", PURI: "https://d.example/a", Version: "2"}, {Name: "two", PURI: "https://d.example/a", Version: "2"},
+	}}
+	got := all.For(o)
+	require.Equal(t, map[broker.PersonID]string{"ada@x.example": "ada"}, got.Accounts)
+	require.Equal(t, []order.Dataset{{PURI: "https://d.example/a", Version: "2"}}, got.Datasets)
+	require.Empty(t, got.Officer)
+	require.Len(t, all.Accounts, 2, "the site's own stays whole")
+	require.Empty(t, all.For(broker.WorkOrder{Submitter: "eve@x.example"}).Accounts)
+}

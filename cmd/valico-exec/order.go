@@ -36,6 +36,7 @@ const (
 type attempt string
 
 func (a attempt) order() string { return filepath.Join(string(a), "order.json") }
+func (a attempt) trust() string { return filepath.Join(string(a), "trust.json") }
 func (a attempt) mark() string  { return filepath.Join(string(a), "start") }
 func (a attempt) spool() string { return filepath.Join(string(a), "spool") }
 func (a attempt) out() string   { return filepath.Join(string(a), "out") }
@@ -55,7 +56,7 @@ func (e env) verified(ctx context.Context, o options) (checked, error) {
 	if err != nil {
 		return checked{}, order.Refuse(order.CodeMalformed, "", err)
 	}
-	trust, err := order.LoadTrust(filepath.Join(o.site, "trust.json"))
+	trust, err := order.LoadTrust(a.trust())
 	if err != nil {
 		return checked{}, failed(codeTrust, "the site's trust file cannot be used", err)
 	}

@@ -273,12 +273,12 @@ func TestARefusalRunsNothingAndSaysWhy(t *testing.T) {
 		"order_malformed": func(s *site) { s.overwrite("attempts/att_one/order.json", "{}") },
 		"order_not_yet":   func(s *site) { s.notBefore = time.Now().Add(30 * time.Minute); s.stage() },
 		"trust_unavailable": func(s *site) {
-			s.overwrite("trust.json", "{}")
+			s.overwrite("attempts/att_one/trust.json", "{}")
 		},
 		"wrong_site": func(s *site) {
-			b, err := os.ReadFile(filepath.Join(s.dir, "trust.json"))
+			b, err := os.ReadFile(filepath.Join(s.dir, "attempts", "att_one", "trust.json"))
 			require.NoError(s.t, err)
-			s.overwrite("trust.json", strings.Replace(string(b), "site_one", "site_two", 1))
+			s.overwrite("attempts/att_one/trust.json", strings.Replace(string(b), "site_one", "site_two", 1))
 		},
 		"second_start": func(s *site) { s.overwrite("attempts/att_one/start", "") },
 	} {

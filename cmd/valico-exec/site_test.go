@@ -117,7 +117,7 @@ func (s *site) stage() {
 	}
 	b, err := order.EncodeTrust(s.trust)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "trust.json"), b, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(s.attempt(), "trust.json"), b, 0o644))
 
 	var ev broker.Evidence
 	jws, err := permit.Sign(doc, s.keys["permit"], id("permit"))

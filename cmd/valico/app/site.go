@@ -101,7 +101,7 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 	}
 	c := agent.Config{
 		Site: s.ID, Dir: dir, ExecPath: execPath, Scheduler: sched, Blobs: a.images, Publisher: pub,
-		PollEvery: a.cfg.Poll, Log: a.cfg.Log.With("site", s.Name), Step: a.cfg.Step,
+		PollEvery: a.cfg.Poll, KillMargin: s.KillMargin, Log: a.cfg.Log.With("site", s.Name), Step: a.cfg.Step,
 	}
 	if s.Scheduler == schedulerSlurm {
 		c.Accounts = lookup
@@ -144,7 +144,7 @@ func (a *App) pin(s broker.Site, path string) error {
 	if err != nil {
 		return fmt.Errorf("pin the site's trust: %w", err)
 	}
-	return writeNew(path, b, 0o644)
+	return writeNew(path, b, 0o600) // it names persons and datasets
 }
 
 // scheduler makes the adapter of a site, the path of valico-exec on its nodes

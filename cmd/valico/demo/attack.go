@@ -29,7 +29,7 @@ func (s *story) copySite(name string) (attackSite, error) {
 		return a, err
 	}
 	for from, to := range map[string]string{
-		filepath.Join(s.siteDir, "trust.json"):                        filepath.Join(a.dir, "trust.json"),
+		filepath.Join(s.siteDir, "attempts", s.attempt, "trust.json"): filepath.Join(a.attempt, "trust.json"),
 		filepath.Join(s.siteDir, "attempts", s.attempt, "order.json"): filepath.Join(a.attempt, "order.json"),
 	} {
 		b, err := os.ReadFile(from) //nolint:gosec // the story's own site
@@ -81,7 +81,7 @@ func tamperImage(a attackSite) error {
 
 // otherSite makes the copy a site of another id, with the same keys pinned.
 func otherSite(a attackSite) error {
-	path := filepath.Join(a.dir, "trust.json")
+	path := filepath.Join(a.attempt, "trust.json")
 	t, err := order.LoadTrust(path)
 	if err != nil {
 		return err

@@ -242,3 +242,13 @@ func (w *World) SiteFile() (string, error) {
 	}
 	return string(b), nil
 }
+
+// SignInAgain makes the clients anew after the broker moved to another URL.
+func (w *World) SignInAgain() error {
+	for p := range w.clients {
+		if err := w.signIn(p, w.TokenFile(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
