@@ -19,6 +19,11 @@ const (
 	// pollEvents bounds how late an event is when a wake-up was lost, and how
 	// late a stream notices that its job has ended.
 	pollEvents = 2 * time.Second
+	// Events reach the record after the change that they tell of. A stream of a
+	// job that has ended waits for the event that says so and then until nothing
+	// came for settleQuiet, but never longer than settleMost.
+	settleQuiet = 200 * time.Millisecond
+	settleMost  = 3 * time.Second
 )
 
 func (s *Server) events() {
@@ -109,23 +114,33 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, job broker.Job, 
 	heartbeat, poll := time.NewTicker(s.d.Heartbeat), time.NewTicker(pollEvents)
 	defer heartbeat.Stop()
 	defer poll.Stop()
+	var since time.Time // when the job was first seen ended
 	for {
-		// The state is read before the events: what a job wrote before it ended
-		// is then among them.
 		done, err := s.ended(r.Context(), job)
+		before := after
 		if err == nil {
 			after, err = s.drain(r.Context(), st, job, after)
 		}
 		if err != nil || st.err != nil {
 			return // the caller resumes after its last id
 		}
+		var settle <-chan time.Time
 		if done {
-			st.send(after, "done", struct{}{})
-			return
+			quiet := !since.IsZero() && after == before
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if (quiet && st.told) || time.Since(since) > settleMost {
+				st.send(after, "done", struct{}{})
+				st.flush()
+				return
+			}
+			settle = time.After(settleQuiet)
 		}
 		select {
 		case <-r.Context().Done():
 			return
+		case <-settle:
 		case <-wake:
 		case <-poll.C:
 		case <-heartbeat.C:
@@ -148,6 +163,7 @@ func (s *Server) drain(ctx context.Context, st *sse, job broker.Job, after int64
 		}
 		for _, e := range evs {
 			st.send(e.Cursor, e.Kind, wire.NewEvent(e))
+			st.told = st.told || (e.Kind == broker.EventState && e.Name == "job" && broker.JobState(e.Text).Terminal())
 			after = e.Cursor
 		}
 		st.flush()
@@ -159,9 +175,10 @@ func (s *Server) drain(ctx context.Context, st *sse, job broker.Job, after int64
 
 // sse writes server-sent events; after the first error it writes no more.
 type sse struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	err error
+	w    http.ResponseWriter
+	rc   *http.ResponseController
+	told bool // the job's end was among what was sent
+	err  error
 }
 
 func (s *sse) send(id int64, event string, data any) {

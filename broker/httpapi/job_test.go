@@ -240,3 +240,31 @@ func TestAPlanIsShownSiteBySite(t *testing.T) {
 	require.Equal(t, "here", p.Sites[0].Site)
 	require.Equal(t, "purpose", p.Sites[0].Reasons[0].Code)
 }
+
+// The record of a job's end is ahead of the events that tell of it.
+func TestAStreamWaitsForTheEventsThatAreStillOnTheirWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	job, at := b.Admit(t, 60)
+	claimed := b.ToRunning(t, at.ID)
+	b.Take(t, &claimed, storetest.Done(broker.OutcomeOK, 5))
+	late := time.AfterFunc(400*time.Millisecond, func() {
+		b.emit(t, job, at, 1, 2)
+		_, err := b.store.ApplyEvents(context.WithoutCancel(t.Context()), []broker.Event{{
+			Tenant: b.Tenant, Job: job.ID, Source: "broker", Seq: 1, Kind: broker.EventState, Name: "job", Text: string(broker.JobSucceeded), At: time.Now(),
+		}})
+		if err != nil {
+			t.Errorf("apply: %v", err)
+		}
+		b.hub.Notify(b.Tenant, job.ID)
+	})
+	defer late.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	require.NoError(t, b.as(t, b.dev).Follow(ctx, string(job.ID), 0, func(e wire.Event) error {
+		got = append(got, e.Kind)
+		return nil
+	}, nil))
+	require.Equal(t, []string{"metric", "metric", "state"}, got)
+}
