@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,6 +47,7 @@ type Client struct {
 	cfg  Config
 	base string
 	http *http.Client
+	sent atomic.Int64
 }
 
 // New checks the settings and returns a client. It does not connect.
@@ -88,6 +90,9 @@ func New(c Config) (*Client, error) {
 	}
 	return cl, nil
 }
+
+// Requests returns how many requests were sent.
+func (c *Client) Requests() int64 { return c.sent.Load() }
 
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -132,6 +137,7 @@ func (c *Client) do(ctx context.Context, q call) error {
 	if err != nil {
 		return err
 	}
+	c.sent.Add(1)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		e := &Error{Op: q.op, Err: err, class: ClassOutage}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/slurmrest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/deploy/lab"
@@ -66,7 +68,7 @@ func open(t testing.TB, c slurmrest.Config) *slurmrest.Scheduler {
 // launch returns a launch of one GPU in a folder of its own.
 func launch(t testing.TB) broker.Launch {
 	t.Helper()
-	name := strings.ToLower(rand.Text())
+	name := launchName()
 	dir := filepath.Join(cluster.Site, "attempts", name)
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	require.NoError(t, os.Chown(dir, cluster.Users[person], cluster.Users[person]))
@@ -75,6 +77,10 @@ func launch(t testing.TB) broker.Launch {
 		Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, GPUType: cluster.GPUType, CPUsPerNode: 1, MemoryMiB: 64, Walltime: time.Minute},
 	}
 }
+
+func launchName() string { return strings.ToLower(rand.Text()) }
+
+func uidOf(user string) string { return strconv.Itoa(cluster.Users[user]) }
 
 // slurmSays runs a command of Slurm as root and returns what it prints.
 func slurmSays(t testing.TB, argv ...string) string {
@@ -104,4 +110,36 @@ func (l *loser) step(name string) error {
 		return errors.New("the answer was lost")
 	}
 	return nil
+}
+
+func ended(st agent.Status) bool { return st.State == agent.SchedulerEnded }
+
+func await(t testing.TB, s *slurmrest.Scheduler, l broker.Launch, ok func(agent.Status) bool) agent.Status {
+	t.Helper()
+	var last agent.Status
+	require.Eventually(t, func() bool {
+		st, err := s.Find(context.Background(), l)
+		if err == nil {
+			last = st
+		}
+		return err == nil && ok(st)
+	}, time.Minute, 50*time.Millisecond, "launch %s stands at %+v", l.Name, &last)
+	return last
+}
+
+// restPID finds the slurmrestd whose socket lies below a folder.
+func restPID(t testing.TB, dir string) int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, p := range all {
+		b, err := os.ReadFile(p)
+		if err == nil && strings.HasPrefix(string(b), "slurmrestd\x00") && strings.Contains(string(b), "unix:"+dir+"/") {
+			pid, err := strconv.Atoi(strings.Split(p, "/")[2])
+			require.NoError(t, err)
+			return pid
+		}
+	}
+	t.Fatal("no slurmrestd of " + dir)
+	return 0
 }

@@ -142,6 +142,17 @@ func (s *Scheduler) Close() error {
 	return nil
 }
 
+// Requests returns how many requests were sent to any slurmrestd.
+func (s *Scheduler) Requests() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var n int64
+	for _, a := range s.accounts {
+		n += a.daemon.rest.Requests()
+	}
+	return n
+}
+
 // account returns the state of a mapped account, which begins with its
 // slurmrestd.
 func (s *Scheduler) account(ctx context.Context, name string) (*account, error) {

@@ -1,0 +1,143 @@
+package slurmrest
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/slurm"
+)
+
+// wordsOfAPI are the states in slurmrestd's own OpenAPI document.
+func wordsOfAPI(t *testing.T) []slurm.JobState {
+	t.Helper()
+	b, err := os.ReadFile("../../slurm/testdata/job_state.txt")
+	require.NoError(t, err)
+	var out []slurm.JobState
+	for line := range strings.Lines(string(b)) {
+		if w := strings.TrimSpace(line); w != "" && !strings.HasPrefix(w, "#") {
+			out = append(out, slurm.JobState(w))
+		}
+	}
+	require.Len(t, out, 27)
+	return out
+}
+
+func TestEveryStateOfTheAPIIsTranslated(t *testing.T) {
+	t.Parallel()
+	for _, w := range wordsOfAPI(t) {
+		switch w.Role() {
+		case slurm.RoleWaiting, slurm.RoleActive:
+			st, out := state(seen{states: []slurm.JobState{w}})
+			require.NotEqual(t, agent.SchedulerUnknown, st, w)
+			require.Empty(t, out, w)
+		case slurm.RoleFinal:
+			st, out := state(seen{states: []slurm.JobState{w}, started: true})
+			require.Equal(t, agent.SchedulerEnded, st, w)
+			require.NotEqual(t, broker.OutcomeLost, out, w)
+			st, out = state(seen{states: []slurm.JobState{w, slurm.StateCompleting}})
+			require.Equal(t, agent.SchedulerEnding, st, w)
+			require.Empty(t, out, w)
+		case slurm.RoleEnding, slurm.RoleRequeue, slurm.RoleFlag:
+			for _, b := range []slurm.JobState{slurm.StatePending, slurm.StateRunning, slurm.StateCompleted} {
+				st, _ := state(seen{states: []slurm.JobState{b, w}})
+				require.NotEqual(t, agent.SchedulerUnknown, st, "%s %s", b, w)
+			}
+		case slurm.RoleUnknown:
+			t.Fatalf("%s has no role", w)
+		}
+	}
+}
+
+func TestWhatWeDoNotKnowIsNeverAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, states := range [][]slurm.JobState{
+		nil, {}, {""}, {"HIBERNATED"}, {"COMPLETED", "HIBERNATED"}, {"COMPLETED", "FAILED"}, {"COMPLETING"}, {"RUNNING", "PENDING"},
+	} {
+		st, out := state(seen{states: states})
+		require.Equal(t, agent.SchedulerUnknown, st, "%v", states)
+		require.Empty(t, out)
+	}
+}
+
+func TestStatusesAsSlurmReportsThem(t *testing.T) {
+	t.Parallel()
+	num := func(n int64) slurm.Number { return slurm.Number{Set: true, N: n} }
+	for _, c := range []struct {
+		in      seen
+		state   agent.SchedulerState
+		outcome broker.Outcome
+		exit    int
+		waiting string
+	}{
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "Resources"}, state: agent.SchedulerQueued, waiting: "Resources"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "None"}, state: agent.SchedulerQueued},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser"}, state: agent.SchedulerQueued, waiting: "JobHeldUser"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxGRESPerUser"}, state: agent.SchedulerQueued, waiting: "QOSMaxGRESPerUser"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "PartitionTimeLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "PartitionTimeLimit"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxWallDurationPerJobLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "QOSMaxWallDurationPerJobLimit"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "AssocGrpGRESMinutes"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "AssocGrpGRESMinutes"},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser", description: "launch failed requeued held"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "JobHeldUser: launch failed requeued held"},
+		{in: seen{states: []slurm.JobState{"RUNNING", "CONFIGURING"}}, state: agent.SchedulerQueued},
+		{in: seen{states: []slurm.JobState{"RUNNING"}}, state: agent.SchedulerRunning},
+		{in: seen{states: []slurm.JobState{"FAILED"}, started: true, exit: slurm.ExitCode{Code: num(3)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeExit, exit: 3},
+		{in: seen{states: []slurm.JobState{"FAILED"}, started: true, exit: slurm.ExitCode{Code: num(0), Signal: num(9)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeExit, exit: 137},
+		{in: seen{states: []slurm.JobState{"FAILED"}, reason: "BadConstraints"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed},
+		{in: seen{states: []slurm.JobState{"DEADLINE"}}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed},
+		{in: seen{states: []slurm.JobState{"OUT_OF_MEMORY"}, started: true}, state: agent.SchedulerEnded, outcome: broker.OutcomeOOM},
+		{in: seen{states: []slurm.JobState{"NODE_FAIL"}, started: true, exit: slurm.ExitCode{Signal: num(1)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeNodeFail, exit: 129},
+		{in: seen{states: []slurm.JobState{"PREEMPTED"}, started: true}, state: agent.SchedulerEnded, outcome: broker.OutcomePreempted},
+	} {
+		st := status(&job{key: key{name: "n"}, id: 7}, c.in, -1)
+		require.Equal(t, agent.Status{Name: "n", Handle: "7", State: c.state, Outcome: c.outcome, ExitCode: c.exit, Waiting: c.waiting, Granted: -1}, st)
+	}
+}
+
+func TestUsageIsTheSumOverAllIncarnationsOnceTheyEnded(t *testing.T) {
+	t.Parallel()
+	inc := func(s string, secs, gpus int) slurm.DBJob {
+		return slurm.DBJob{
+			States: []slurm.JobState{slurm.JobState(s)}, Elapsed: time.Duration(secs) * time.Second,
+			Allocated: slurm.TRES{"gres/gpu": int64(gpus), "gres/gpu:h100": int64(gpus), "cpu": 2},
+		}
+	}
+	u, err := usage([]slurm.DBJob{inc("NODE_FAIL", 30, 4), inc("COMPLETED", 10, 4)})
+	require.NoError(t, err)
+	require.Equal(t, broker.Usage{GPUSeconds: 160, CPUSeconds: 80, Elapsed: 40 * time.Second, Method: "slurmdb"}, u)
+	for _, rs := range [][]slurm.DBJob{nil, {inc("RUNNING", 5, 1)}, {inc("NODE_FAIL", 30, 4), inc("PENDING", 0, 0)}} {
+		_, err := usage(rs)
+		require.Equal(t, broker.KindUnavailable, broker.KindOf(err))
+	}
+}
+
+func TestAnAlteredJobIsNamedByTheRuleThatItBreaks(t *testing.T) {
+	t.Parallel()
+	l := broker.Launch{Name: "n", Resources: broker.Resources{Nodes: 2, GPUsPerNode: 2, GPUType: "h100"}}
+	good := slurm.Job{Name: "n", UserID: 5, Requested: slurm.TRES{"gres/gpu": 4, "gres/gpu:h100": 4}}
+	_, ok := asAsked(good, 5, l)
+	require.True(t, ok)
+	for name, change := range map[string]func(*slurm.Job){
+		"none":       func(j *slurm.Job) { j.Requested = slurm.TRES{"cpu": 1} },
+		"fewer":      func(j *slurm.Job) { j.Requested = slurm.TRES{"gres/gpu": 2, "gres/gpu:h100": 2} },
+		"other type": func(j *slurm.Job) { j.Requested = slurm.TRES{"gres/gpu": 4, "gres/gpu:a100": 4} },
+		"more":       func(j *slurm.Job) { j.Requested = slurm.TRES{"gres/gpu": 8, "gres/gpu:h100": 8} },
+		"requeue":    func(j *slurm.Job) { j.Requeue = true },
+		"other user": func(j *slurm.Job) { j.UserID = 6 },
+		"other name": func(j *slurm.Job) { j.Name = "m" },
+	} {
+		j := good
+		change(&j)
+		_, ok := asAsked(j, 5, l)
+		require.False(t, ok, name)
+	}
+}
+
+func TestTheScriptIsTheArgvAndNothingElse(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "#!/bin/sh\nexec '/bin/x' 'a b' '$(id)' 'it'\\''s'\n", script([]string{"/bin/x", "a b", "$(id)", "it's"}))
+}
