@@ -63,7 +63,7 @@ func (s *Service) Submit(ctx context.Context, r Request) (broker.Job, broker.Dec
 		return broker.Job{}, broker.Decision{}, err
 	}
 	project := r.Principal.Person.Project
-	idem := Idempotency{Key: r.IdempotencyKey, RequestHash: sha256.Sum256(spec)}
+	idem := Idempotency{Key: r.IdempotencyKey, RequestHash: requestHash(r.Principal.Person.ID, spec)}
 	if idem.Key != "" {
 		job, dec, err := s.store.Idempotent(ctx, project, idem)
 		if err == nil {
@@ -95,6 +95,15 @@ func (s *Service) Submit(ctx context.Context, r Request) (broker.Job, broker.Dec
 	}
 	s.step("admitted")
 	return job, dec, outcome(job, dec)
+}
+
+// requestHash tells requests under one idempotency key apart: another person's
+// is another request, even for the same job.
+func requestHash(person broker.PersonID, spec []byte) [32]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:%s", len(person), person)
+	h.Write(spec)
+	return [32]byte(h.Sum(nil))
 }
 
 // Plan says what would be decided now.
