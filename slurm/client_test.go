@@ -55,10 +55,10 @@ func serve(t *testing.T, a *answers, change ...func(*slurm.Config)) *slurm.Clien
 	return c
 }
 
-func sample(t testing.TB, name string) string {
-	t.Helper()
+func sample(tb testing.TB, name string) string {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(b)
 }
 
@@ -238,7 +238,7 @@ func TestNoAnswerIsAnOutageAndOnlyASentRequestIsUnknown(t *testing.T) {
 	require.Equal(t, slurm.ClassOutage, e.Class())
 	require.False(t, e.Unknown(), "nothing was sent")
 
-	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }))
+	cut := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	t.Cleanup(cut.Close)
 	c, err = slurm.New(slurm.Config{BaseURL: cut.URL})
 	require.NoError(t, err)
@@ -262,8 +262,12 @@ func TestATokenThatCannotBeHadIsNotAnOutage(t *testing.T) {
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []slurm.Config{
-		{}, {Socket: "/s", BaseURL: "http://localhost"}, {BaseURL: "localhost:80"}, {BaseURL: "ftp://h"},
-		{BaseURL: "http://u:p@h"}, {Socket: "/s", Version: "v0.0.38"},
+		{},
+		{Socket: "/s", BaseURL: "http://localhost"},
+		{BaseURL: "localhost:80"},
+		{BaseURL: "ftp://h"},
+		{BaseURL: "http://u:p@h"},
+		{Socket: "/s", Version: "v0.0.38"},
 	} {
 		_, err := slurm.New(c)
 		require.Error(t, err, "%+v", c)

@@ -57,21 +57,21 @@ func settings() slurmrest.Config {
 	}
 }
 
-func open(t testing.TB, c slurmrest.Config) *slurmrest.Scheduler {
-	t.Helper()
+func open(tb testing.TB, c slurmrest.Config) *slurmrest.Scheduler {
+	tb.Helper()
 	s, err := slurmrest.New(c)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.Close()) })
 	return s
 }
 
 // launch returns a launch of one GPU in a folder of its own.
-func launch(t testing.TB) broker.Launch {
-	t.Helper()
+func launch(tb testing.TB) broker.Launch {
+	tb.Helper()
 	name := launchName()
 	dir := filepath.Join(cluster.Site, "attempts", name)
-	require.NoError(t, os.MkdirAll(dir, 0o755))
-	require.NoError(t, os.Chown(dir, cluster.Users[person], cluster.Users[person]))
+	require.NoError(tb, os.MkdirAll(dir, 0o755))
+	require.NoError(tb, os.Chown(dir, cluster.Users[person], cluster.Users[person]))
 	return broker.Launch{
 		Name: name, Account: person, OrderDigest: broker.DigestOf([]byte(name)), Dir: dir, Argv: []string{"/bin/true"},
 		Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, GPUType: cluster.GPUType, CPUsPerNode: 1, MemoryMiB: 64, Walltime: time.Minute},
@@ -83,10 +83,10 @@ func launchName() string { return strings.ToLower(rand.Text()) }
 func uidOf(user string) string { return strconv.Itoa(cluster.Users[user]) }
 
 // slurmSays runs a command of Slurm as root and returns what it prints.
-func slurmSays(t testing.TB, argv ...string) string {
-	t.Helper()
+func slurmSays(tb testing.TB, argv ...string) string {
+	tb.Helper()
 	out, err := cluster.Command(context.Background(), "root", argv...).CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(tb, err, "%s", out)
 	return string(out)
 }
 
@@ -114,10 +114,10 @@ func (l *loser) step(name string) error {
 
 func ended(st agent.Status) bool { return st.State == agent.SchedulerEnded }
 
-func await(t testing.TB, s *slurmrest.Scheduler, l broker.Launch, ok func(agent.Status) bool) agent.Status {
-	t.Helper()
+func await(tb testing.TB, s *slurmrest.Scheduler, l broker.Launch, ok func(agent.Status) bool) agent.Status {
+	tb.Helper()
 	var last agent.Status
-	require.Eventually(t, func() bool {
+	require.Eventually(tb, func() bool {
 		st, err := s.Find(context.Background(), l)
 		if err == nil {
 			last = st
@@ -128,18 +128,18 @@ func await(t testing.TB, s *slurmrest.Scheduler, l broker.Launch, ok func(agent.
 }
 
 // restPID finds the slurmrestd whose socket lies below a folder.
-func restPID(t testing.TB, dir string) int {
-	t.Helper()
+func restPID(tb testing.TB, dir string) int {
+	tb.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	for _, p := range all {
 		b, err := os.ReadFile(p)
 		if err == nil && strings.HasPrefix(string(b), "slurmrestd\x00") && strings.Contains(string(b), "unix:"+dir+"/") {
 			pid, err := strconv.Atoi(strings.Split(p, "/")[2])
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			return pid
 		}
 	}
-	t.Fatal("no slurmrestd of " + dir)
+	tb.Fatal("no slurmrestd of " + dir)
 	return 0
 }

@@ -44,7 +44,7 @@ func TestNothingThatReachesSlurmNamesPermitDatasetProjectOrPerson(t *testing.T) 
 		require.NotRegexp(t, regexp.MustCompile(`(?i)`+regexp.QuoteMeta(word)), reached, word)
 	}
 	// the agent's own environment does not travel
-	for _, e := range strings.Split(strings.TrimSpace(string(env)), "\n") {
+	for e := range strings.SplitSeq(strings.TrimSpace(string(env)), "\n") {
 		name, _, _ := strings.Cut(e, "=")
 		require.Regexp(t, `^(PATH|PWD|OLDPWD|SHLVL|_|HOME|USER|LOGNAME|SHELL|TMPDIR|ENVIRONMENT|HOSTNAME|VALICO_SPOOL|SLURM.*|SLURMD.*|CUDA_VISIBLE_DEVICES|ROCR_VISIBLE_DEVICES|ZE_AFFINITY_MASK|GPU_DEVICE_ORDINAL)$`, name)
 	}

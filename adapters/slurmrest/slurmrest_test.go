@@ -47,7 +47,7 @@ func mine(t *testing.T, program string) (*slurmrest.Scheduler, broker.Launch) {
 	if uid == 0 {
 		uid, gid = 65000, 65000
 	}
-	dir, err := os.MkdirTemp("", "sr") // short, for a socket, and passable for another account
+	dir, err := os.MkdirTemp("", "sr") //nolint:usetesting // short, for a socket, and passable for another account
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o711))
