@@ -60,7 +60,10 @@ func (e *env) basis(b string) string {
 // printReasons writes each reason with its basis, the value that it is about,
 // what helps and who can help.
 func (e *env) printReasons(w io.Writer, rs []wire.Reason) {
-	for _, r := range rs {
+	for i, r := range rs {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
 		x := e.explain(r)
 		fmt.Fprintf(w, "%s\n", clean(r.Code+": "+x.Text))
 		line := func(en, it, value string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 )
 
@@ -61,8 +62,12 @@ func runPlan(ctx context.Context, o planOptions, e *env) error {
 	return notAllowed(p)
 }
 
+// allow is the verdict of a plan that nothing stands against.
+const allow = string(broker.VerdictAllow)
+
 // printPlan writes one table: what would happen, what is left, each site with a
-// tick or why it was passed over, and who reviews.
+// tick or why it was passed over, and who reviews. If nothing would take the
+// job, every reason follows with its basis, the value and what helps.
 func (e *env) printPlan(w io.Writer, p wire.Plan) {
 	left := "no ceiling"
 	if p.PermitGPUHoursLeft >= 0 {
@@ -83,7 +88,11 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 		}
 		rows = append(rows, append([]string{name}, e.siteRow(s)))
 		for _, r := range s.Reasons {
-			rows = append(rows, []string{"", "    " + r.Code + ": " + e.explain(r).Text})
+			why := "    " + r.Code
+			if p.Verdict == allow {
+				why += ": " + e.explain(r).Text // the site was passed over for another
+			}
+			rows = append(rows, []string{"", why})
 		}
 	}
 	if len(p.Sites) == 0 {
@@ -91,8 +100,14 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 	}
 	rows = append(rows, []string{"REVIEW", reviewer(p)})
 	table(w, rows...)
-	if p.Verdict != "allow" {
-		fmt.Fprintf(w, "\n%s\n", e.standingLine())
+	if p.Verdict == allow {
+		return
+	}
+	for _, s := range p.Sites {
+		if len(s.Reasons) > 0 {
+			fmt.Fprintf(w, "\n")
+			e.printReasons(w, s.Reasons)
+		}
 	}
 }
 
