@@ -3,6 +3,7 @@ package agent_test
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,7 +66,7 @@ func TestTheSiteIsLaidOutAsTheNodesExpect(t *testing.T) {
 	s.finish(a, att)
 	require.Equal(t, map[string]os.FileMode{"order.json": 0o400, "out": 0o700, ".": 0o700}, modes)
 	for name, want := range map[string]os.FileMode{
-		"attempts": 0o711, "quarantine": 0o700, "journal": 0o700, "images/blobs/sha256": 0o755,
+		"attempts": 0o711, "quarantine": 0o700, "journal": 0o700, "images/blobs/sha256": 0o711,
 		"quarantine/" + string(att): 0o700, "images/oci-layout": 0o444,
 		"images/blobs/sha256/" + o.Order.Image.Hex():                      0o444,
 		"images/blobs/sha256/" + broker.DigestOf(s.auth.layer).Hex():      0o444,
@@ -86,9 +87,9 @@ func TestTheSiteIsLaidOutAsTheNodesExpect(t *testing.T) {
 func TestAnAccountOfItsOwnGetsItsFolderAndNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	uid, mode := os.Geteuid(), os.FileMode(0o700)
+	uid := os.Geteuid()
 	if uid == 0 { // only root may give files away
-		uid, mode = 65534, 0o711
+		uid = stranger
 	}
 	c := s.config()
 	c.Accounts = func(name string) (int, int, error) {
@@ -105,8 +106,12 @@ func TestAnAccountOfItsOwnGetsItsFolderAndNothingElse(t *testing.T) {
 		}
 		fi, err := os.Stat(l.Dir)
 		require.NoError(t, err)
-		require.Equal(t, mode, fi.Mode().Perm())
-		return s.train(l)
+		require.Equal(t, os.FileMode(0o700), fi.Mode().Perm(), "its name is known: it is the launch's, which every user of the site may list")
+		st := s.train(l)
+		require.NoError(t, filepath.WalkDir(filepath.Join(l.Dir, "out"), func(p string, _ fs.DirEntry, _ error) error {
+			return os.Lchown(p, uid, -1)
+		}))
+		return st
 	}
 	a := s.open(c)
 	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))

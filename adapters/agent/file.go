@@ -75,13 +75,15 @@ func readForeign(path string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// makeDirs creates the site's folders; modes hold whatever the umask says.
+// makeDirs creates the site's folders; modes hold whatever the umask says. The
+// nodes open blobs by digest as every account: whoever was not told a digest
+// cannot list which images and whose code there are.
 func (a *Agent) makeDirs() error {
 	for _, d := range []struct {
 		name string
 		mode fs.FileMode
 	}{
-		{"images/blobs/sha256", 0o755},
+		{"images/blobs/sha256", 0o711},
 		{"images/blobs", 0o755},
 		{"images", 0o755},
 		{"attempts", 0o711},

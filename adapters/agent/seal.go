@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -109,7 +111,14 @@ func (a *Agent) fillQuarantine(ctx context.Context, r record, out, tmp string) (
 	if err != nil {
 		return broker.OutputManifest{}, nil, fmt.Errorf("open the quarantine: %w", err)
 	}
-	s := &sealer{ctx: ctx, to: root, files: a.cfg.SealFiles, bytes: a.cfg.SealBytes}
+	uid, _, err := a.cfg.Accounts(r.Account)
+	if err != nil {
+		return broker.OutputManifest{}, nil, fmt.Errorf("look up whose outputs they are: %w", errors.Join(err, root.Close()))
+	}
+	s := &sealer{
+		ctx: ctx, to: root, owner: uint32(uid), files: a.cfg.SealFiles, bytes: a.cfg.SealBytes, //nolint:gosec // a uid
+		names: 2*a.cfg.SealFiles + 1000,
+	}
 	err = errors.Join(s.tree(out), root.Close())
 	if err != nil {
 		return broker.OutputManifest{}, nil, err
@@ -126,12 +135,16 @@ func (a *Agent) fillQuarantine(ctx context.Context, r record, out, tmp string) (
 }
 
 // sealer copies regular files below one folder that a stranger owns, reaching
-// each through its parent's descriptor and following no link.
+// each through its parent's descriptor and following no link. What is not the
+// account's own is not sealed: the agent may be root, and a second name of
+// somebody else's file must not make its content the account's output.
 type sealer struct {
 	ctx   context.Context //nolint:containedctx // lives for one call of tree
 	to    *os.Root
+	owner uint32
 	files int   // how many more may be sealed
 	bytes int64 // how many more may be sealed
+	names int   // how many more are looked at, folders and what is skipped included
 	done  []broker.OutputFile
 	skips []skipped
 }
@@ -140,7 +153,11 @@ const openFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLO
 
 func (s *sealer) tree(out string) error {
 	fd, err := unix.Open(out, openFlags|unix.O_DIRECTORY, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+	if why := passing(err); why != "" {
+		s.skip(".", why)
+		return nil
+	}
+	if errors.Is(err, unix.ENOTDIR) {
 		s.skip(".", "not a folder")
 		return nil
 	}
@@ -150,21 +167,41 @@ func (s *sealer) tree(out string) error {
 	return s.folder(os.NewFile(uintptr(fd), "out"), "", 0)
 }
 
+// passing says why a name that cannot be opened is no fault of the site: who
+// owns the folder can close it, or take the name away meanwhile, and would hold
+// the attempt up for ever.
+func passing(err error) string {
+	switch {
+	case errors.Is(err, unix.ELOOP):
+		return "a link"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return "not readable"
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
+		return "gone while it was sealed"
+	}
+	return ""
+}
+
 // folder seals what lies in an open folder and closes it.
 func (s *sealer) folder(d *os.File, at string, depth int) error {
 	defer func() { _ = d.Close() }() // only read
-	names, err := d.Readdirnames(-1)
-	if err != nil {
+	names, err := d.Readdirnames(s.names + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("list out: %w", err)
 	}
+	if len(names) > s.names {
+		names = names[:s.names]
+		s.skip(path.Join(".", at), "holds more names than one attempt may leave")
+	}
+	s.names -= len(names)
 	slices.Sort(names)
 	for _, name := range names {
 		if err := s.ctx.Err(); err != nil {
 			return context.Cause(s.ctx)
 		}
 		p := path.Join(at, name)
-		if !utf8.ValidString(p) || len(p) > maxPath || strings.ContainsFunc(p, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
-			s.skip(strings.ToValidUTF8(p, "\uFFFD"), "a name that cannot stand in a manifest")
+		if !utf8.ValidString(p) || len(p) > maxPath || strings.ContainsFunc(p, unicode.IsControl) {
+			s.skip(strings.Map(printable, strings.ToValidUTF8(p, "\uFFFD")), "a name that cannot stand in a manifest")
 			continue
 		}
 		if err := s.one(d, name, p, depth); err != nil {
@@ -174,24 +211,31 @@ func (s *sealer) folder(d *os.File, at string, depth int) error {
 	return nil
 }
 
+// printable keeps a name from steering the terminal of whoever reads of it.
+func printable(r rune) rune {
+	if unicode.IsControl(r) {
+		return unicode.ReplacementChar
+	}
+	return r
+}
+
 // one seals one name of a folder. Its kind is asked of the descriptor that is
 // read, never of the name.
 func (s *sealer) one(parent *os.File, name, p string, depth int) error {
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(parent.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("look at an output: %w", err)
+	err := unix.Fstatat(int(parent.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil {
+		if why := s.unfit(st); why != "" { // opening a device could do something
+			s.skip(p, why)
+			return nil
+		}
 	}
-	if why := kind(st.Mode); why != "" { // opening a device could do something
+	fd := -1
+	if err == nil {
+		fd, err = unix.Openat(int(parent.Fd()), name, openFlags, 0)
+	}
+	if why := passing(err); why != "" {
 		s.skip(p, why)
-		return nil
-	}
-	fd, err := unix.Openat(int(parent.Fd()), name, openFlags, 0)
-	if errors.Is(err, unix.ELOOP) {
-		s.skip(p, "a link")
-		return nil
-	}
-	if errors.Is(err, unix.EACCES) {
-		s.skip(p, "not readable")
 		return nil
 	}
 	if err != nil {
@@ -201,20 +245,33 @@ func (s *sealer) one(parent *os.File, name, p string, depth int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("look at an output: %w", errors.Join(err, f.Close()))
 	}
+	why, dir := s.unfit(st), st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if why == "" && dir && depth+1 >= maxDepth {
+		why = "too deep"
+	}
 	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR && depth+1 >= maxDepth:
-		s.skip(p, "too deep")
+	case why != "":
+		s.skip(p, why)
 		return f.Close()
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+	case dir:
 		if err := s.to.Mkdir(p, 0o700); err != nil {
 			return fmt.Errorf("copy an output: %w", errors.Join(err, f.Close()))
 		}
 		return s.folder(f, p, depth+1)
-	case kind(st.Mode) != "":
-		s.skip(p, kind(st.Mode))
-		return f.Close()
 	}
-	return errors.Join(s.file(f, p, st.Size), f.Close())
+	return errors.Join(s.file(f, p, st), f.Close())
+}
+
+// unfit says why something is not sealed; "" for the account's own files and
+// folders.
+func (s *sealer) unfit(st unix.Stat_t) string {
+	if why := kind(st.Mode); why != "" {
+		return why
+	}
+	if st.Uid != s.owner {
+		return "not the account's own"
+	}
+	return ""
 }
 
 // kind says why something is not sealed; "" for files and folders.
@@ -232,24 +289,70 @@ func kind(mode uint32) string {
 	return "a device"
 }
 
-func (s *sealer) file(f *os.File, p string, size int64) error {
-	if s.files <= 0 || size > s.bytes {
+func (s *sealer) file(f *os.File, p string, st unix.Stat_t) error {
+	if s.files <= 0 || st.Size > s.bytes {
 		s.skip(p, "beyond what one attempt may leave")
 		return nil
+	}
+	if err := s.room(st.Blocks * 512); err != nil {
+		return err
 	}
 	w, err := s.to.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if err != nil {
 		return fmt.Errorf("copy an output: %w", err)
 	}
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(f, size)) // what grows meanwhile is not sealed
-	if err := errors.Join(err, w.Sync(), w.Close()); err != nil {
+	n, err := io.Copy(io.MultiWriter(&holes{f: w}, h), io.LimitReader(f, st.Size)) // what grows meanwhile is not sealed
+	if err := errors.Join(err, w.Truncate(n), w.Sync(), w.Close()); err != nil {
 		return fmt.Errorf("copy an output: %w", err)
 	}
 	s.files--
 	s.bytes -= n
 	s.done = append(s.done, broker.OutputFile{Path: p, SizeBytes: n, Digest: broker.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))})
 	return nil
+}
+
+// room refuses to fill the quarantine's disk to its end: the journal of every
+// other attempt may lie on it.
+func (s *sealer) room(need int64) error {
+	d, err := s.to.Open(".")
+	if err != nil {
+		return fmt.Errorf("look at the quarantine: %w", err)
+	}
+	var st unix.Statfs_t
+	if err := errors.Join(unix.Fstatfs(int(d.Fd()), &st), d.Close()); err != nil {
+		return fmt.Errorf("look at the quarantine: %w", err)
+	}
+	size := int64(st.Bsize)                                //nolint:unconvert // its type is the architecture's
+	keep := min(int64(st.Blocks)/64*size, 1<<30)           //nolint:gosec // a disk's size
+	if free := int64(st.Bavail) * size; free < keep+need { //nolint:gosec // a disk's size
+		return fmt.Errorf("the quarantine has no room for %d bytes: %d are free, of which %d are kept for the journal", need, free, keep)
+	}
+	return nil
+}
+
+// holes writes blocks of zeros as holes, so that a file which claims a large
+// size takes no more of the quarantine's disk than it took of its owner's.
+type holes struct {
+	f   *os.File
+	off int64
+}
+
+const block = 4096
+
+// Write writes what is not zero.
+func (h *holes) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		b := rest[:min(block, len(rest))]
+		if bytes.Count(b, []byte{0}) != len(b) {
+			if _, err := h.f.WriteAt(b, h.off); err != nil {
+				return len(p) - len(rest), err
+			}
+		}
+		h.off += int64(len(b))
+		rest = rest[len(b):]
+	}
+	return len(p), nil
 }
 
 func (s *sealer) skip(p, why string) {

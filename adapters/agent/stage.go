@@ -149,12 +149,10 @@ func (a *Agent) stageAttempt(r record, o broker.WorkOrder, raw []byte) error {
 }
 
 // fill writes everything while the folder is still the agent's and gives it
-// away last, so that nobody can put a link in the way.
+// away last, so that nobody can put a link in the way. The folder stays closed
+// to everybody else: its name is the launch's, which every user of the site may
+// list, and spool and start mark lie in it.
 func fill(dir string, files map[string][]byte, uid, gid int) error {
-	foreign, mode := uid != os.Geteuid(), fs.FileMode(0o700)
-	if foreign {
-		mode = 0o711
-	}
 	out := filepath.Join(dir, "out")
 	give := []string{out, dir}
 	for name, b := range files {
@@ -167,15 +165,12 @@ func fill(dir string, files map[string][]byte, uid, gid int) error {
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return fmt.Errorf("make out: %w", err)
 	}
-	if foreign {
+	if uid != os.Geteuid() { // only an agent that is root may, and to root nothing is closed
 		for _, p := range give {
 			if err := os.Lchown(p, uid, gid); err != nil {
 				return fmt.Errorf("give to account: %w", err)
 			}
 		}
-	}
-	if err := os.Chmod(dir, mode); err != nil {
-		return fmt.Errorf("open to account: %w", err)
 	}
 	return syncDir(dir)
 }
