@@ -45,9 +45,16 @@ func ReadFrom(path string, offset int64) (records []Record, next int64, err erro
 }
 
 // open opens a file that a stranger owns: no link is followed, no pipe or
-// device is opened, and a second name of somebody else's file is refused.
+// device is opened, and a second name of somebody else's file is refused. What
+// its owner put in the spool's place is damage and no fault that may pass, or
+// nobody would ever learn how the attempt ended.
 func open(path string) (*os.File, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller's path; what it may be is checked below
+	for _, e := range []error{syscall.ELOOP, syscall.ENXIO, syscall.EACCES, syscall.EPERM} {
+		if errors.Is(err, e) {
+			return nil, 0, &CorruptError{Reason: e.Error()}
+		}
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read spool: %w", err)
 	}

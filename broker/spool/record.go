@@ -73,8 +73,14 @@ func (r Record) validate() error {
 	default:
 		return fmt.Errorf("unknown kind %q", r.Kind)
 	}
+	if _, offset := r.At.Zone(); offset != 0 || r.At.Year() < 1 || r.At.Year() > 9999 {
+		return errors.New("a time that is not in UTC or of no year from 1 to 9999") // others cannot be written down again
+	}
 	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
 		return errors.New("a value that is no number")
+	}
+	if r.ElapsedSeconds < 0 || r.GPUs < 0 || r.Cut < 0 {
+		return errors.New("a count below zero")
 	}
 	if len(r.Name) > MaxName || len(r.Code) > MaxName || len(r.Outcome) > MaxName || len(r.Text) > MaxLine {
 		return errors.New("a field longer than its bound")

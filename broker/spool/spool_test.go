@@ -227,7 +227,12 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	link := filepath.Join(dir, "link")
 	require.NoError(t, os.Symlink(genuine, link))
 	_, _, err := spool.ReadFrom(link, 0)
-	require.ErrorIs(t, err, syscall.ELOOP)
+	require.ErrorIs(t, err, spool.ErrCorrupt)
+
+	sock := filepath.Join(dir, "sock")
+	require.NoError(t, syscall.Mknod(sock, syscall.S_IFSOCK|0o600, 0))
+	_, _, err = spool.ReadFrom(sock, 0)
+	require.ErrorIs(t, err, spool.ErrCorrupt)
 
 	fifo := filepath.Join(dir, "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
@@ -251,6 +256,13 @@ func TestForeignFilesAreRefused(t *testing.T) {
 
 	_, _, err = spool.ReadFrom(filepath.Join(dir, "none"), 0)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestASpoolIsItsAccountsAlone(t *testing.T) {
+	t.Parallel()
+	fi, err := os.Stat(write(t, story()...))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), fi.Mode().Perm(), "it holds what the workload wrote to stdout")
 }
 
 func TestAShrunkSpoolIsDamage(t *testing.T) {

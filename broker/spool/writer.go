@@ -57,7 +57,7 @@ func CreateLimit(path string, limit int64) (*Writer, error) {
 	if limit < MinLimit || limit > MaxSize {
 		return nil, fmt.Errorf("create spool: a limit of %d bytes, %d to %d allowed", limit, MinLimit, MaxSize)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // the agent may run as another account; the folder decides who gets here
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the caller's path
 	if err != nil {
 		return nil, fmt.Errorf("create spool: %w", err)
 	}

@@ -36,7 +36,7 @@ func writeMark(a attempt, digest broker.Digest, now time.Time) error {
 	if err != nil {
 		return failed(codeInternal, "the start mark cannot be encoded", err)
 	}
-	f, err := os.OpenFile(a.mark(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444) //nolint:gosec // the agent reads it as another account
+	f, err := os.OpenFile(a.mark(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400) //nolint:gosec // the attempt's own folder
 	if errors.Is(err, fs.ErrExist) {
 		return order.Refuse(order.CodeSecondStart, "", err)
 	}
