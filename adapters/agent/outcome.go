@@ -31,7 +31,7 @@ func (a *Agent) scan(e *entry, r record) error {
 		for _, rec := range recs {
 			switch rec.Kind {
 			case spool.KindStarted:
-				s.started = rec.At.UTC().Truncate(time.Microsecond)
+				s.started = a.between(r, rec.At)
 			case spool.KindOutcome:
 				s.outcome = &rec
 			case spool.KindMetric, spool.KindLog, spool.KindNotice:
@@ -54,6 +54,19 @@ func (a *Agent) scan(e *entry, r record) error {
 	return nil
 }
 
+// between holds a time that the spool gives to what the agent saw itself: no
+// earlier than the order, no later than now.
+func (a *Agent) between(r record, at time.Time) time.Time {
+	at, now := at.UTC().Truncate(time.Microsecond), a.now()
+	switch {
+	case at.After(now):
+		return now
+	case at.Before(r.AcceptedAt):
+		return r.AcceptedAt
+	}
+	return at
+}
+
 func (a *Agent) spoolPath(r record) string { return filepath.Join(a.attemptDir(r.Attempt), "spool") }
 
 // verdict is how an attempt ended.
@@ -69,7 +82,8 @@ type verdict struct {
 func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 	if o := see.scan.outcome; o != nil {
 		if v, ok := spoken(*o, w.status.Outcome, r.Stop); ok {
-			return v, nil
+			v.at = a.between(r, v.at)
+			return v.held(r.Telemetry), nil
 		}
 	}
 	v := verdict{at: see.goneSince, exit: w.status.ExitCode}
@@ -89,8 +103,27 @@ func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 	default:
 		v.outcome, v.code = broker.OutcomeLost, "no_outcome"
 	}
-	return v, nil
+	return v.held(r.Telemetry), nil
 }
+
+// held takes back what a workload could say by choosing how it fails: an exit
+// code or a signal are some bits per attempt, and only full telemetry lets
+// words out.
+func (v verdict) held(level string) verdict {
+	if level == "full" {
+		return v
+	}
+	if v.exit != 0 {
+		v.exit = 1
+	}
+	if v.outcome == broker.OutcomeExit {
+		v.code = codeFailed
+	}
+	return v
+}
+
+// codeFailed is all that a workload says of its failure without full telemetry.
+const codeFailed = "failed"
 
 // spoken reads the spool's outcome record; false when it names no outcome that
 // we know. "cancelled" there means that TERM came: a scheduler that knows why
@@ -100,7 +133,7 @@ func spoken(rec spool.Record, scheduler broker.Outcome, stopped bool) (verdict, 
 	if !slices.Contains(broker.Outcomes(), o) {
 		return verdict{}, false
 	}
-	v := verdict{outcome: o, code: plain(rec.Code), exit: rec.ExitCode, at: rec.At.UTC().Truncate(time.Microsecond)}
+	v := verdict{outcome: o, code: plain(rec.Code), exit: rec.ExitCode, at: rec.At}
 	if o == broker.OutcomeCancelled && byScheduler(scheduler) {
 		v.outcome, v.code = scheduler, because(scheduler, stopped)
 	}

@@ -226,7 +226,9 @@ func (a *Agent) usage(ctx context.Context, r record, see sight) (broker.Usage, e
 	res := r.Limits.resources()
 	switch {
 	case see.scan.outcome != nil:
-		secs := see.scan.outcome.ElapsedSeconds
+		// The account could have written the spool: no more than the scheduler lets run.
+		most := int64((res.Walltime + a.cfg.KillMargin + time.Second - 1) / time.Second)
+		secs := min(max(see.scan.outcome.ElapsedSeconds, 0), most)
 		return broker.Usage{GPUSeconds: secs * int64(res.GPUs()), Elapsed: time.Duration(secs) * time.Second, Method: "spool"}, nil
 	case see.scan.started.IsZero():
 		return broker.Usage{Method: "estimate"}, nil

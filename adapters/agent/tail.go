@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -134,7 +135,7 @@ func event(rec spool.Record, level string) (broker.Event, bool) {
 		ev.Kind, ev.Name = broker.EventNotice, "started"
 	case spool.KindMetric:
 		ev.Kind, ev.Value, ev.Step = broker.EventMetric, rec.Value, rec.Step
-		return ev, full || level == "metrics"
+		return ev, full || level == "metrics" && plainMetric(rec.Name)
 	case spool.KindLog:
 		ev.Kind, ev.Text = broker.EventLog, rec.Text
 		if rec.Cut > 0 {
@@ -150,17 +151,28 @@ func event(rec spool.Record, level string) (broker.Event, bool) {
 		}
 	case spool.KindOutcome:
 		ev.Kind, ev.Name, ev.Value = broker.EventNotice, "ended", float64(rec.ElapsedSeconds)
-		ev.Text = ended(rec)
+		ev.Text = ended(rec, full)
 	default:
 		return ev, false
 	}
 	return ev, true
 }
 
-// ended puts an outcome record into words: codes and numbers, no free text.
-func ended(rec spool.Record) string {
-	s := fmt.Sprintf("%s after %d s, exit code %d", plain(rec.Outcome), rec.ElapsedSeconds, rec.ExitCode)
-	if rec.Code != "" {
+// plainMetric holds a metric's name to the form that the launcher holds it to,
+// since the account could have written the spool itself.
+func plainMetric(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
+	return name != "" && len(name) <= 64 && strings.Trim(name, letters) == ""
+}
+
+// ended puts an outcome record into words: codes and numbers, no free text, and
+// how the workload failed only where full telemetry is let out.
+func ended(rec spool.Record, full bool) string {
+	s := fmt.Sprintf("%s after %d s", plain(rec.Outcome), rec.ElapsedSeconds)
+	if full {
+		s += fmt.Sprintf(", exit code %d", rec.ExitCode)
+	}
+	if rec.Code != "" && (full || rec.Outcome != string(broker.OutcomeExit)) {
 		s += ", " + plain(rec.Code)
 	}
 	if rec.Dropped > 0 {
