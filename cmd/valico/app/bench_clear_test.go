@@ -19,6 +19,7 @@ import (
 	"github.com/valico-hpc/valico/broker/ledger"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
 	"github.com/valico-hpc/valico/cmd/valico/app"
+	"github.com/valico-hpc/valico/cmd/valico/authority"
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 	"github.com/valico-hpc/valico/images/dsse"
 	"github.com/valico-hpc/valico/policy"
@@ -127,16 +128,22 @@ func newClearing(b *testing.B) *clearing {
 	return c
 }
 
+// signing is what an authority does.
+type signing interface {
+	Sign(doc permit.Document) (string, error)
+	SignStatus(doc permit.Document, status string, at time.Time) (string, error)
+}
+
 // world stores a person, a site with the cohort, an allocation and a permit,
 // and makes a job of them.
-func (c *clearing) world(b *testing.B, authority *demo.Authority, now time.Time) {
+func (c *clearing) world(b *testing.B, authority *authority.Authority, now time.Time) {
 	b.Helper()
 	ctx := b.Context()
 	tenant, project, err := c.store.EnsureProject(ctx, "bench")
 	require.NoError(b, err)
 	c.person = broker.Person{ID: demo.Developer, Tenant: tenant, Project: project, Name: "Ada Example", Roles: []string{broker.RoleDeveloper}}
 	require.NoError(b, c.store.AddPerson(ctx, c.person))
-	doc := authority.Document(now, "local")
+	doc := permit.Template(now) // for the developer and this site
 	d := doc.Datasets[0]
 	site := broker.Site{
 		ID: broker.NewID[broker.SiteID]("site"), Name: "local", Country: "IT", Operator: "Example site operator", Scheduler: "local",
