@@ -19,7 +19,6 @@ import (
 	"github.com/valico-hpc/valico/broker/ledger"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
 	"github.com/valico-hpc/valico/cmd/valico/app"
-	"github.com/valico-hpc/valico/cmd/valico/authority"
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 	"github.com/valico-hpc/valico/images/dsse"
 	"github.com/valico-hpc/valico/policy"
@@ -136,7 +135,7 @@ type signing interface {
 
 // world stores a person, a site with the cohort, an allocation and a permit,
 // and makes a job of them.
-func (c *clearing) world(b *testing.B, authority *authority.Authority, now time.Time) {
+func (c *clearing) world(b *testing.B, auth signing, now time.Time) {
 	b.Helper()
 	ctx := b.Context()
 	tenant, project, err := c.store.EnsureProject(ctx, "bench")
@@ -159,9 +158,9 @@ func (c *clearing) world(b *testing.B, authority *authority.Authority, now time.
 		ID: broker.NewID[broker.AllocationID]("alc"), Tenant: tenant, Project: project, Site: site.ID, AccessMode: "playground",
 		GPUSeconds: 1 << 30, ValidFrom: now.Add(-time.Hour), ValidUntil: now.AddDate(1, 0, 0),
 	}))
-	jws, err := authority.Sign(doc)
+	jws, err := auth.Sign(doc)
 	require.NoError(b, err)
-	status, err := authority.SignStatus(doc, permit.StatusGranted, now)
+	status, err := auth.SignStatus(doc, permit.StatusGranted, now)
 	require.NoError(b, err)
 	_, err = c.store.ImportPermit(ctx, broker.PermitRecord{
 		ID: broker.PermitID(doc.ID), Version: doc.Version, Tenant: tenant, Project: project, JWS: []byte(jws),
