@@ -121,7 +121,7 @@ func (e *env) printError(err error) {
 	}
 	be, ok := errors.AsType[*broker.Error](err)
 	if !ok {
-		fmt.Fprintln(e.Stderr, "valico: error: "+err.Error())
+		fmt.Fprintln(e.Stderr, "valico: error: "+clean(strings.ReplaceAll(err.Error(), "\n", " ")))
 		return
 	}
 	fmt.Fprintln(e.Stderr, "valico: error: "+clean(be.Message))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // emit writes an answer to stdout: as JSON, or as text writes it.
@@ -24,8 +25,10 @@ func (e *env) emit(v any, text func(w io.Writer)) error {
 	return nil
 }
 
-// say tells a person something that is not data.
-func (e *env) say(format string, args ...any) { fmt.Fprintf(e.Stderr, format+"\n", args...) }
+// say tells a person something that is not data, on one line.
+func (e *env) say(format string, args ...any) {
+	fmt.Fprintln(e.Stderr, clean(fmt.Sprintf(format, args...)))
+}
 
 // table writes rows in columns; the first row is the heading.
 func table(w io.Writer, rows ...[]string) {
@@ -39,11 +42,12 @@ func table(w io.Writer, rows ...[]string) {
 	_ = t.Flush() // a broken stdout is told by whoever reads it
 }
 
-// clean keeps foreign text from steering a terminal.
+// clean keeps foreign text from steering a terminal, and from showing a name
+// or a line in another order than the one that its bytes are in.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '\ufffd'
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			return unicode.ReplacementChar
 		}
 		return r
 	}, s)

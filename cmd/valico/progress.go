@@ -25,7 +25,7 @@ func (b *bars) add(name string, sizeBytes int64) bar {
 	if b.p == nil {
 		return bar{}
 	}
-	return bar{b: b.p.AddBar(sizeBytes, mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
+	return bar{b: b.p.AddBar(sizeBytes, mpb.PrependDecorators(decor.Name(clean(name), decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))}
 }
 
