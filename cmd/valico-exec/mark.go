@@ -36,7 +36,7 @@ func writeMark(a attempt, digest broker.Digest, now time.Time) error {
 	if err != nil {
 		return failed(codeInternal, "the start mark cannot be encoded", err)
 	}
-	f, err := os.OpenFile(a.mark(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400) //nolint:gosec // the attempt's own folder
+	f, err := os.OpenFile(a.mark(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if errors.Is(err, fs.ErrExist) {
 		return order.Refuse(order.CodeSecondStart, "", err)
 	}
@@ -51,7 +51,7 @@ func writeMark(a attempt, digest broker.Digest, now time.Time) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the attempt's own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
