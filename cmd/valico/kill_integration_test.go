@@ -26,6 +26,7 @@ import (
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 	"github.com/valico-hpc/valico/cmd/valico/app"
+	"github.com/valico-hpc/valico/cmd/valico/authority"
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 )
 
@@ -86,7 +87,7 @@ type run struct {
 	site    wire.Site
 	cfgFile string
 	url     string
-	auth    *demo.Authority
+	auth    *authority.Authority
 	world   *demo.World
 	proc    *exec.Cmd
 	siteDir func() string

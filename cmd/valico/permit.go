@@ -15,7 +15,7 @@ import (
 
 func newPermitCommand(e *env) *cobra.Command {
 	return group("permit", "Make, check, import and show data permits",
-		newPermitNewCommand(e), newPermitSignCommand(e), newPermitVerifyCommand(e), newPermitImportCommand(e),
+		newPermitAuthorityCommand(e), newPermitNewCommand(e), newPermitSignCommand(e), newPermitVerifyCommand(e), newPermitImportCommand(e),
 		newPermitListCommand(e), newPermitShowCommand(e), newPermitStatusCommand(e))
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/cmd/valico/app"
 )
 
 const exampleSite = `  name: local
@@ -49,7 +50,21 @@ func newSiteCommand(e *env) *cobra.Command {
 		Long: help("Check prints one line per thing that matters at a site, and what helps where it is missing.", "valico site check local"),
 		RunE: func(c *cobra.Command, a []string) error { return runSiteCheck(c.Context(), a[0], e) },
 	}
-	return group("site", "Admit, list and check sites", newSiteAddCommand(e), list, check)
+	digest := &cobra.Command{
+		Use: "digest DIR", Short: "Print the digest of a dataset's folder", Args: args("DIR"),
+		Long: help("Digest hashes every file below a folder and prints the digest of their manifest, as a site file names it.",
+			"valico site digest /srv/data/screening"),
+		RunE: func(_ *cobra.Command, a []string) error { return runSiteDigest(a[0], e) },
+	}
+	return group("site", "Admit, list and check sites", newSiteAddCommand(e), list, check, digest)
+}
+
+func runSiteDigest(dir string, e *env) error {
+	d, err := app.DatasetDigest(dir)
+	if err != nil {
+		return fileError("hash the dataset", dir, err)
+	}
+	return e.emit(map[string]string{"digest": string(d)}, func(w io.Writer) { fmt.Fprintln(w, d) })
 }
 
 type siteAddOptions struct {

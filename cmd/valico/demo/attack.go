@@ -168,7 +168,7 @@ func (s *story) launch(ctx context.Context, site, attempt string) (string, error
 // expiredPermit imports a permit of two years ago and plans a job under it.
 func (s *story) expiredPermit(ctx context.Context) (string, error) {
 	past := s.now().AddDate(-2, 0, 0)
-	doc := s.world.Authority.Document(past, s.world.Site.Name)
+	doc := Permit(past, s.world.Site.Name)
 	if err := s.world.Import(ctx, doc, s.now()); err != nil {
 		return "", err
 	}

@@ -197,7 +197,7 @@ func (s *story) keep(p plan) {
 // alone: the site lacks what real data need, one reason each.
 func (s *story) realData(ctx context.Context) error {
 	s.sh.title("   Real data are refused here, with one reason for each thing that the site lacks")
-	doc := s.world.Authority.Document(s.now(), s.world.Site.Name)
+	doc := Permit(s.now(), s.world.Site.Name)
 	doc.ID, doc.LegalRegime = "national-1", permit.RegimeNationalPermit
 	doc.Datasets[0].AccessFormat = "ANONYMISED"
 	jws, err := s.world.Authority.Sign(doc)

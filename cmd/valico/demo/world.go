@@ -16,6 +16,7 @@ import (
 	"github.com/valico-hpc/valico/broker/client"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 	"github.com/valico-hpc/valico/cmd/valico/app"
+	"github.com/valico-hpc/valico/cmd/valico/authority"
 	"github.com/valico-hpc/valico/policy/permit"
 )
 
@@ -24,7 +25,7 @@ import (
 type World struct {
 	Dir       string
 	URL       string
-	Authority *Authority
+	Authority *authority.Authority
 	Permit    permit.Document
 	Site      wire.Site
 	operator  string // the operator's token file
@@ -36,7 +37,7 @@ type WorldConfig struct {
 	Dir           string // for key files, tokens and data
 	URL           string // of a broker that pins Authority
 	OperatorToken string // file
-	Authority     *Authority
+	Authority     *authority.Authority
 	Site          wire.Site // its datasets are filled in
 	DataDir       string    // where the cohort lies, readable by the site's accounts
 	GPUHours      float64
@@ -60,7 +61,7 @@ func LocalSite() (wire.Site, error) {
 // permit.
 func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
 	w := &World{Dir: c.Dir, URL: c.URL, Authority: c.Authority, operator: c.OperatorToken, clients: map[broker.PersonID]*client.Client{}}
-	w.Permit = c.Authority.Document(time.Now(), c.Site.Name)
+	w.Permit = Permit(time.Now(), c.Site.Name)
 	if err := w.signIn(OperatorID, c.OperatorToken); err != nil {
 		return nil, err
 	}
