@@ -95,11 +95,11 @@ func (o demoOptions) launcher(e *env, exe string) (string, error) {
 			return filepath.Abs(p)
 		}
 	}
-	real, err := filepath.EvalSymlinks(exe)
+	self, err := filepath.EvalSymlinks(exe)
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	beside := filepath.Join(filepath.Dir(real), "valico-exec")
+	beside := filepath.Join(filepath.Dir(self), "valico-exec")
 	if _, err := os.Stat(beside); err == nil {
 		return beside, nil
 	}

@@ -128,7 +128,7 @@ func TestTheDemoOnSlurmTellsSlurmNothing(t *testing.T) {
 	}
 	ids, err := l.Command(t.Context(), "root", "sacct", "-a", "-n", "-X", "-o", "jobid").Output()
 	require.NoError(t, err)
-	for _, id := range strings.Fields(string(ids)) {
+	for id := range strings.FieldsSeq(string(ids)) {
 		for _, argv := range [][]string{{"sacct", "-j", id, "--batch-script"}, {"sacct", "-j", id, "--env-vars"}} {
 			out, err := l.Command(t.Context(), "root", argv...).CombinedOutput()
 			require.NoError(t, err, "%v: %s", argv, out)

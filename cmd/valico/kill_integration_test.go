@@ -59,7 +59,7 @@ var programs struct {
 func killable(t *testing.T) string {
 	t.Helper()
 	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "valico-kill-"); programs.err != nil {
+		if programs.dir, programs.err = os.MkdirTemp("", "valico-kill-"); programs.err != nil { //nolint:usetesting // shared by every test
 			return
 		}
 		for _, args := range [][]string{

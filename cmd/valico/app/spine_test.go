@@ -47,7 +47,7 @@ var builds struct {
 func binaries(t *testing.T) (execPath, image string) {
 	t.Helper()
 	builds.once.Do(func() {
-		if builds.dir, builds.err = os.MkdirTemp("", "valico-app-"); builds.err != nil {
+		if builds.dir, builds.err = os.MkdirTemp("", "valico-app-"); builds.err != nil { //nolint:usetesting // shared by every test
 			return
 		}
 		c := exec.Command("go", "build", "-o", filepath.Join(builds.dir, "valico-exec"), "github.com/valico-hpc/valico/cmd/valico-exec")

@@ -65,11 +65,16 @@ func (l *SlurmLab) launch(ctx context.Context, args []string) *exec.Cmd {
 // give hands a folder to the developer's account.
 func (l *SlurmLab) give(dir string) error {
 	uid := l.Lab.Users[developerAccount]
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("give to %s: %w", developerAccount, err)
+	}
+	defer root.Close() //nolint:errcheck // nothing is written through it
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, uid, uid)
+		return root.Lchown(path, uid, uid)
 	})
 }
 

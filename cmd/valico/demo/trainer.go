@@ -11,7 +11,7 @@ import (
 )
 
 //go:embed trainer/main.go
-var trainerSource []byte //nolint:gochecknoglobals // an embedded file
+var trainerSource []byte
 
 // BuildTrainer writes the trainer's source below dir, as a user would have it,
 // and compiles it with the local toolchain into dir/image/trainer: static,
