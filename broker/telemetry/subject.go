@@ -48,6 +48,9 @@ func checkEvent(e broker.Event) error {
 	if e.Seq == 0 {
 		return fmt.Errorf("event without a number")
 	}
+	if y := e.At.Year(); y < 1 || y > 9999 {
+		return fmt.Errorf("event of the year %d, which no reader could be told", y)
+	}
 	if !token(string(e.Tenant)) || !token(string(e.Job)) {
 		return fmt.Errorf("event without a tenant or job that can be a subject")
 	}
@@ -58,6 +61,9 @@ func checkEvent(e broker.Event) error {
 	}
 	switch e.Source {
 	case SourceSite:
+		if e.Kind == broker.EventState {
+			return fmt.Errorf("event of a site about the state of a job, which the record alone knows")
+		}
 		if !token(string(e.Site)) || !token(string(e.Attempt)) {
 			return fmt.Errorf("event of a site without a site or attempt that can be a subject")
 		}

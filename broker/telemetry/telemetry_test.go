@@ -158,6 +158,8 @@ func TestMessagesThatCannotBeReadAreCountedAndEnded(t *testing.T) {
 		{"tel.site_b.ten_a.job_a.att_a.metric", string(good)},
 		{"tel.site_a.ten_b.job_a.att_a.metric", string(good)},
 		{"tel.site_a.ten_a.job_a.att_a.log", string(good)},
+		{"tel.site_a.ten_a.job_a.att_a.state", strings.Replace(string(good), `"metric"`, `"state"`, 1)},
+		{subject, strings.Replace(string(good), `"at":`, `"at":99`, 1)}, // a year that JSON cannot hold
 		{"tel.site_a", string(good)},
 		{"evt.ten_a.job_a", string(good)},
 	}
@@ -272,15 +274,18 @@ func TestAnEventComesBackAsItWasSent(t *testing.T) {
 func TestWhatCannotTravelIsRefusedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*broker.Event){
-		"no number":              func(e *broker.Event) { e.Seq = 0 },
-		"a wildcard as tenant":   func(e *broker.Event) { e.Tenant = "*" },
-		"a separator in the job": func(e *broker.Event) { e.Job = "a.b" },
-		"no attempt":             func(e *broker.Event) { e.Attempt = "" },
-		"no site":                func(e *broker.Event) { e.Site = "" },
-		"an unknown kind":        func(e *broker.Event) { e.Kind = "secret" },
-		"an unknown source":      func(e *broker.Event) { e.Source = "x" },
-		"a broker's of a site":   func(e *broker.Event) { e.Source = telemetry.SourceBroker },
-		"not a number":           func(e *broker.Event) { e.Value = math.NaN() },
+		"no number":                func(e *broker.Event) { e.Seq = 0 },
+		"a wildcard as tenant":     func(e *broker.Event) { e.Tenant = "*" },
+		"a separator in the job":   func(e *broker.Event) { e.Job = "a.b" },
+		"no attempt":               func(e *broker.Event) { e.Attempt = "" },
+		"no site":                  func(e *broker.Event) { e.Site = "" },
+		"an unknown kind":          func(e *broker.Event) { e.Kind = "secret" },
+		"an unknown source":        func(e *broker.Event) { e.Source = "x" },
+		"a broker's of a site":     func(e *broker.Event) { e.Source = telemetry.SourceBroker },
+		"a state that a site says": func(e *broker.Event) { e.Kind = broker.EventState },
+		"a year after the last":    func(e *broker.Event) { e.At = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"a year before the first":  func(e *broker.Event) { e.At = time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"not a number":             func(e *broker.Event) { e.Value = math.NaN() },
 	} {
 		e := siteEvents("att_a", 1, 1)[0]
 		change(&e)
