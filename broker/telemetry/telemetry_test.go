@@ -159,7 +159,7 @@ func TestMessagesThatCannotBeReadAreCountedAndEnded(t *testing.T) {
 		{"tel.site_a.ten_b.job_a.att_a.metric", string(good)},
 		{"tel.site_a.ten_a.job_a.att_a.log", string(good)},
 		{"tel.site_a.ten_a.job_a.att_a.state", strings.Replace(string(good), `"metric"`, `"state"`, 1)},
-		{subject, strings.Replace(string(good), `"at":`, `"at":99`, 1)}, // a year that JSON cannot hold
+		{subject, strings.Replace(string(good), `"at":1`, `"at":991764000000000000`, 1)}, // a year that JSON cannot hold
 		{"tel.site_a", string(good)},
 		{"evt.ten_a.job_a", string(good)},
 	}
