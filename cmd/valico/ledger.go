@@ -25,8 +25,8 @@ func newLedgerVerifyCommand(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "verify --key FILE", Short: "Recompute the log and compare it with what was signed", Args: args(),
 		Long: help("Verify reads every leaf of the broker's log, recomputes its root, compares it with the signed checkpoint, and checks\n"+
-			"your own records against the leaves and each permit's chain. Nothing that the broker says is believed but by the key\n"+
-			"that you pinned. With --old it also proves that the log still begins as it did when that checkpoint was saved.",
+			"your own records against the leaves and each permit's chain, and every decision that the broker shows of your project's\n"+
+			"jobs against its leaf. Nothing that the broker says is believed but by the key that you pinned. With --old it also proves that the log still begins as it did when that checkpoint was saved.",
 			"valico ledger verify --key ledger.pub", "valico ledger verify --key ledger.pub --old checkpoint-monday --save checkpoint-today"),
 		RunE: func(c *cobra.Command, _ []string) error { return runLedgerVerify(c.Context(), o, e) },
 	}
@@ -44,6 +44,7 @@ type verifiedLog struct {
 	Root       string `json:"root"`
 	Own        int    `json:"own_records"`
 	Permits    int    `json:"permits"`
+	Decisions  int    `json:"decisions"`
 	Consistent *int64 `json:"consistent_since_size,omitempty"`
 }
 
@@ -80,6 +81,11 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 		return broken(err)
 	}
 	out := verifiedLog{Origin: info.Origin, Size: info.Size, Root: info.Root.String(), Own: info.Own, Permits: info.Permits}
+	if e.opts.tokenFile != "" {
+		if out.Decisions, err = reconcile(ctx, c, own, head.Size); err != nil {
+			return err
+		}
+	}
 	if o.old != "" {
 		if out.Consistent, err = consistent(o.old, verifiers, leaves); err != nil {
 			return err
@@ -94,15 +100,17 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 }
 
 func printVerified(w io.Writer, v verifiedLog, signedIn bool) {
-	own := "not checked: not signed in"
+	own, said := "not checked: not signed in", "not checked: not signed in"
 	if signedIn {
 		own = fmt.Sprintf("%d, of %d permit(s), chains whole", v.Own, v.Permits)
+		said = fmt.Sprintf("%d, each as its leaf says", v.Decisions)
 	}
 	rows := [][]string{
 		{"LOG", v.Origin},
 		{"LEAVES", fmt.Sprint(v.Size)},
 		{"ROOT", v.Root},
 		{"YOUR RECORDS", own},
+		{"DECISIONS", said},
 	}
 	if v.Consistent != nil {
 		rows = append(rows, []string{"OLD CHECKPOINT", fmt.Sprintf("the log begins with its %d leaves, unchanged", *v.Consistent)})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net/http"
 	"os"
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"broker":    cmdBroker,
 			"loosen":    cmdLoosen,
 			"capture":   cmdCapture,
+			"tamper":    cmdTamper,
 		},
 	})
 }
@@ -95,6 +97,30 @@ func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no %s in %s", args[2], args[1])
+}
+
+// cmdTamper runs a statement on the broker's database, as somebody would who
+// holds the file: triggers and foreign keys do not bind them.
+func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs("broker/broker.db")+"?_pragma=busy_timeout(5000)&_pragma=foreign_keys(0)")
+	ts.Check(err)
+	defer db.Close() //nolint:errcheck // a test's
+	for {
+		var trigger string
+		err := db.QueryRowContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'trigger'`).Scan(&trigger)
+		if errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+		ts.Check(err)
+		_, err = db.ExecContext(ctx, `DROP TRIGGER `+trigger)
+		ts.Check(err)
+	}
+	res, err := db.ExecContext(ctx, args[0])
+	ts.Check(err)
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("tamper changed %d rows: %v", n, err)
+	}
 }
 
 // programs are valico-exec and the trainer, built once.
