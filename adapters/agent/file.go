@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/valico-hpc/valico/adapters/dirlock"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -48,15 +49,15 @@ func syncDir(dir string) error {
 // lockFile takes a lock that ends with this process, and keeps a second agent
 // away from a site's folder.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // a folder of the agent's own
-	if err != nil {
-		return nil, fmt.Errorf("lock the site: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(&broker.Error{
+	f, err := dirlock.Take(path)
+	if errors.Is(err, dirlock.ErrHeld) {
+		return nil, &broker.Error{
 			Kind: broker.KindConflict, Code: "site_in_use", Message: "another process is this site's agent", Value: path,
 			Rule: "one agent per site folder", Help: "stop the other process, or use another folder", Who: "the site operator", Err: err,
-		}, f.Close())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the site: %w", err)
 	}
 	return f, nil
 }

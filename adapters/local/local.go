@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/dirlock"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -109,15 +109,15 @@ func (s *Scheduler) Close() error {
 var errClosed = errors.New("the scheduler is closed")
 
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the scheduler's own folder
-	if err != nil {
-		return nil, fmt.Errorf("local scheduler: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(&broker.Error{
+	f, err := dirlock.Take(filepath.Join(dir, "lock"))
+	if errors.Is(err, dirlock.ErrHeld) {
+		return nil, &broker.Error{
 			Kind: broker.KindConflict, Code: "site_in_use", Message: "another process runs this site's scheduler", Value: dir,
 			Rule: "one scheduler per site folder", Help: "stop the other process, or use another folder", Who: "the site operator", Err: err,
-		}, f.Close())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("local scheduler: %w", err)
 	}
 	return f, nil
 }

@@ -142,12 +142,15 @@ func (s *Scheduler) signal(j *job, pid int, sig syscall.Signal) error {
 
 // sweep kills what a launch's process left behind in its group, before its end
 // is told. The kernel gives a pid that still names a group to nobody, so while
-// no process has it the group is ours.
+// no process has it, or only our own that nobody has waited for yet, the group
+// is ours.
 func (s *Scheduler) sweep(r record) {
 	if r.PID <= 1 || r.Boot != s.boot {
 		return
 	}
-	if _, err := procStat(r.PID); errors.Is(err, fs.ErrNotExist) {
+	st, err := procStat(r.PID)
+	dead := err == nil && st.ticks == r.Ticks && (st.state == 'Z' || st.state == 'X')
+	if dead || errors.Is(err, fs.ErrNotExist) {
 		_ = syscall.Kill(-r.PID, syscall.SIGKILL) // ESRCH: nothing is left
 	}
 }

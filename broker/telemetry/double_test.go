@@ -188,10 +188,10 @@ func run(t *testing.T, r interface{ Run(context.Context) error }) (stop func()) 
 // publish sends until it is acknowledged, as agents do.
 func publish(t *testing.T, p *telemetry.Publisher, es []broker.Event) {
 	t.Helper()
-	require.Eventually(t, func() bool { return p.Publish(t.Context(), es) == nil }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return p.Publish(t.Context(), es) == nil }, time.Minute, 20*time.Millisecond)
 }
 
 func eventually(t *testing.T, ok func() bool, msg ...any) {
 	t.Helper()
-	require.Eventually(t, ok, 20*time.Second, 10*time.Millisecond, msg...)
+	require.Eventually(t, ok, time.Minute, 10*time.Millisecond, msg...)
 }

@@ -115,7 +115,7 @@ func (p *Projector) follow(ctx context.Context, stream string) error {
 func (p *Projector) consume(ctx context.Context, stream string) error {
 	open, done := context.WithTimeout(ctx, ackWait)
 	defer done()
-	if err := EnsureStreams(open, p.js, p.cfg.Streams); err != nil {
+	if err := ensureStream(open, p.js, p.cfg.Streams, stream); err != nil {
 		return err
 	}
 	c, err := p.js.CreateOrUpdateConsumer(open, stream, jetstream.ConsumerConfig{

@@ -17,6 +17,18 @@ type StreamConfig struct {
 
 // EnsureStreams creates or updates both streams. It is idempotent.
 func EnsureStreams(ctx context.Context, js jetstream.JetStream, c StreamConfig) error {
+	for _, name := range []string{StreamSites, StreamBroker} {
+		if err := ensureStream(ctx, js, c, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureStream creates or updates one stream. The server races with itself when
+// a stream is updated while a consumer of it is made, so whoever makes a
+// consumer ensures that one stream before, and no other.
+func ensureStream(ctx context.Context, js jetstream.JetStream, c StreamConfig, name string) error {
 	if c.MaxAge <= 0 {
 		c.MaxAge = 7 * 24 * time.Hour
 	}
@@ -26,14 +38,15 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, c StreamConfig) 
 	if c.Duplicates <= 0 {
 		c.Duplicates = 2 * time.Minute
 	}
-	for _, s := range []jetstream.StreamConfig{
-		{Name: StreamSites, Subjects: []string{sitesPrefix + ">"}, Discard: jetstream.DiscardOld, MaxAge: c.MaxAge},
-		{Name: StreamBroker, Subjects: []string{brokerPrefix + ">"}, Discard: jetstream.DiscardNew, MaxAge: c.MaxAge},
-	} {
-		s.Storage, s.MaxBytes, s.MaxMsgSize, s.Duplicates = jetstream.FileStorage, c.MaxBytes, MaxMessage, c.Duplicates
-		if _, err := js.CreateOrUpdateStream(ctx, s); err != nil {
-			return fmt.Errorf("create stream %s: %w", s.Name, err)
-		}
+	s := jetstream.StreamConfig{
+		Name: name, Subjects: []string{sitesPrefix + ">"}, Discard: jetstream.DiscardOld, MaxAge: c.MaxAge,
+		Storage: jetstream.FileStorage, MaxBytes: c.MaxBytes, MaxMsgSize: MaxMessage, Duplicates: c.Duplicates,
+	}
+	if name == StreamBroker {
+		s.Subjects, s.Discard = []string{brokerPrefix + ">"}, jetstream.DiscardNew
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, s); err != nil {
+		return fmt.Errorf("create stream %s: %w", name, err)
 	}
 	return nil
 }
