@@ -17,7 +17,7 @@ import (
 type Service struct {
 	store  Store
 	engine Engine
-	trust  Trust
+	checks *checks
 	now    func() time.Time
 	step   func(string)
 }
@@ -38,7 +38,7 @@ func New(store Store, engine Engine, trust Trust, c Config) (*Service, error) {
 	if trust.StatusMaxAge <= 0 {
 		return nil, fmt.Errorf("admission: the maximal age of a permit's status must be positive, got %s", trust.StatusMaxAge)
 	}
-	s := &Service{store: store, engine: engine, trust: trust, now: c.Now, step: c.Step}
+	s := &Service{store: store, engine: engine, checks: newChecks(trust), now: c.Now, step: c.Step}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -126,7 +126,7 @@ func (s *Service) facts(ctx context.Context, r Request, now time.Time) (Facts, b
 	if err != nil {
 		return Facts{}, rec, fmt.Errorf("read permit: %w", err)
 	}
-	pf := s.trust.Check(rec)
+	pf := s.checks.check(rec)
 	if pf.GPUSecondsUsed, err = s.store.PermitUsage(ctx, project, rec.ID); err != nil {
 		return Facts{}, rec, fmt.Errorf("sum the permit's use: %w", err)
 	}
@@ -137,15 +137,12 @@ func (s *Service) facts(ctx context.Context, r Request, now time.Time) (Facts, b
 
 // sites lists the site that the job names, or all of them.
 func (s *Service) sites(ctx context.Context, f Facts) ([]SiteBudget, error) {
-	all, err := s.store.Sites(ctx)
+	all, err := s.candidates(ctx, f.Spec.Site)
 	if err != nil {
-		return nil, fmt.Errorf("list sites: %w", err)
+		return nil, err
 	}
 	var out []SiteBudget
 	for _, site := range all {
-		if f.Spec.Site != "" && site.Name != f.Spec.Site {
-			continue
-		}
 		a, err := s.allocation(ctx, f, site.ID)
 		if err != nil {
 			return nil, err
@@ -160,6 +157,28 @@ func (s *Service) sites(ctx context.Context, f Facts) ([]SiteBudget, error) {
 		}
 	}
 	return out, nil
+}
+
+// candidates are the site of that name, none when there is none, or all sites
+// when no name is given.
+func (s *Service) candidates(ctx context.Context, name string) ([]broker.Site, error) {
+	if name == "" {
+		all, err := s.store.Sites(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list sites: %w", err)
+		}
+		return all, nil
+	}
+	site, err := s.store.Site(ctx, name)
+	switch {
+	case broker.KindOf(err) == broker.KindNotFound:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read site: %w", err)
+	case site.Name != name: // it was found by its id, which a job may not say
+		return nil, nil
+	}
+	return []broker.Site{site}, nil
 }
 
 // allocation is zero when the project has none: policy then denies.

@@ -129,9 +129,14 @@ func (s *Server) job(ctx context.Context, id string) (broker.Job, error) {
 	return job, nil
 }
 
+// jobWithSite adds the name of the job's site: the one that its spec names, and
+// is only ever admitted to, or the one that was chosen for it.
 func (s *Server) jobWithSite(ctx context.Context, job broker.Job) (wire.Job, error) {
 	if job.Site == "" {
 		return wire.NewJob(job, ""), nil
+	}
+	if job.Spec.Site != "" {
+		return wire.NewJob(job, job.Spec.Site), nil
 	}
 	site, err := s.d.Store.Site(ctx, string(job.Site))
 	if err != nil {
