@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,6 +85,11 @@ func (o serveOptions) loadConfig(e *env) (app.Config, error) {
 	return c, nil
 }
 
+// collectorPercent lets the heap grow to five times what is in use before it is
+// collected. Little is in use and much passes through: with Go's default of 100,
+// collecting cost a broker under load a sixth of its processor time.
+const collectorPercent = 400
+
 func runServe(ctx context.Context, e *env, o serveOptions) error {
 	c, err := o.loadConfig(e)
 	if err != nil {
@@ -94,6 +100,9 @@ func runServe(ctx context.Context, e *env, o serveOptions) error {
 			return invalid("config_invalid", "the configuration is not valid", err.Error(), o.config, "correct what is named")
 		}
 		return yaml.NewEncoder(e.Stdout).Encode(c)
+	}
+	if e.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectorPercent)
 	}
 	a, err := app.Open(ctx, c, version)
 	if err != nil {
