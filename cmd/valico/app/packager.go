@@ -31,8 +31,9 @@ func newPackager(s *stores, key crypto.Signer) (*packager, error) {
 	return &packager{stores: s, key: key, keyID: id}, nil
 }
 
-// Package checks every layer, assembles the image, signs its manifest and
-// keeps the signature beside it. The same spec gives the same digest.
+// Package checks every layer that has not passed in this store before,
+// assembles the image, signs its manifest and keeps the signature beside it.
+// The same spec gives the same digest.
 func (p *packager) Package(ctx context.Context, tenant broker.TenantID, spec broker.ImageSpec) (dispatch.Packaged, error) {
 	st, err := p.stores.of(tenant)
 	if err != nil {
@@ -43,12 +44,13 @@ func (p *packager) Package(ctx context.Context, tenant broker.TenantID, spec bro
 		ls.Env = append(ls.Env, layout.EnvVar(e))
 	}
 	for i, l := range spec.Layers {
-		if err := checkLayer(ctx, st, l); err != nil {
+		own := layout.Layer{
+			Class: l.Class, MediaType: l.MediaType, Digest: string(l.Digest), DiffID: string(l.DiffID), SizeBytes: l.SizeBytes,
+		}
+		if err := st.Check(ctx, own, layer.Limits{}); err != nil {
 			return dispatch.Packaged{}, imageError(fmt.Sprintf("image.layers[%d]", i), err)
 		}
-		ls.Layers = append(ls.Layers, layout.Layer{
-			Class: l.Class, MediaType: l.MediaType, Digest: string(l.Digest), DiffID: string(l.DiffID), SizeBytes: l.SizeBytes,
-		})
+		ls.Layers = append(ls.Layers, own)
 	}
 	img, err := st.Assemble(ctx, ls)
 	if err != nil {
@@ -117,17 +119,6 @@ func (p *packager) signature(ctx context.Context, st *layout.Store, image string
 		}
 	}
 	return nil, nil
-}
-
-func checkLayer(ctx context.Context, st *layout.Store, l broker.Layer) error {
-	r, _, err := st.OpenBlob(ctx, string(l.Digest))
-	if err != nil {
-		return err
-	}
-	defer r.Close() //nolint:errcheck // only read from
-	return layer.Check(ctx, r, layer.Layer{
-		MediaType: l.MediaType, Digest: string(l.Digest), DiffID: string(l.DiffID), SizeBytes: l.SizeBytes,
-	}, layer.Limits{})
 }
 
 // imageError tells what a person can mend from what may pass by itself.
