@@ -144,6 +144,7 @@ func (p *packaging) pack(ctx context.Context) error {
 		return fmt.Errorf("the image was not packaged within a minute")
 	}
 }
+
 // bareArchive is the least that makes a compressed, hashed archive of a tree.
 func bareArchive(src, dst string) error {
 	f, err := os.Create(dst)

@@ -102,7 +102,7 @@ func serve(b *testing.B) *served {
 	require.NoError(b, err)
 	c := exec.Command(filepath.Join(commands(b), "valico"), "serve", "--data-dir", data, "--listen", "127.0.0.1:0",
 		"--authorities", authority.AuthoritiesFile())
-	c.Env, c.Stderr = append(os.Environ(), "GOMAXPROCS="), log
+	c.Stderr = log
 	out, err := c.StdoutPipe()
 	require.NoError(b, err)
 	require.NoError(b, c.Start())
@@ -134,7 +134,7 @@ var built struct {
 func commands(tb testing.TB) string {
 	tb.Helper()
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "valico-bench-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "valico-bench-"); built.err != nil { //nolint:usetesting // it outlives the benchmark; TestMain removes it
 			return
 		}
 		c := exec.Command("go", "build", "-trimpath", "-o", built.dir+"/", "github.com/valico-hpc/valico/cmd/valico", "github.com/valico-hpc/valico/cmd/valico-exec")

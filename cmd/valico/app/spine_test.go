@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	sandbox.MaybeInit()
 	code := m.Run()
 	_ = os.RemoveAll(builds.dir)
+	_ = os.RemoveAll(built.dir)
 	os.Exit(code)
 }
 
