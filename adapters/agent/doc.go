@@ -33,6 +33,18 @@
 // reported done when its events are acknowledged or Config.TelemetryGrace after
 // it was sealed; what is left is still sent afterwards.
 //
+// What others at the site can learn. Other users of the scheduler: the launch's
+// name, its account, its sizes and the digest of its order. Other users of a file
+// system: the names of attempts' folders if they know them from the scheduler
+// (attempts/ cannot be listed), none of what is in them (0700, the account's); a
+// blob of an image if they were told its digest (blobs/sha256 cannot be listed).
+// Other users of the node: what package images/sandbox says of the process table.
+// The account itself can do anything to its attempt's folder: what the agent reads
+// there is opened without following links, bounded, held to what the agent saw,
+// and believed about that attempt alone; sealing takes regular files that the
+// account owns and nothing else; whatever cannot be read is skipped or damage and
+// holds nothing up.
+//
 // The package knows no SQL, HTTP or policy, and no scheduler but its port
 // (ports.go). Start reading at agent.go, then step.go. Tests abandon an agent
 // after every journal write and open another over the same folder.

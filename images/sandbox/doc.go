@@ -32,6 +32,15 @@
 // interpreter line, a dynamic loader) mean the host's files, so only static
 // programs can be expected to work.
 //
+// What other users of the node see, from outside and whatever the sandbox does,
+// unless the node's /proc is mounted with hidepid (Visible measures it): that a
+// process of the account runs, since when and how much it uses; the command line
+// of the workload and of everything it starts; and in its mountinfo where each
+// mount comes from and goes to, so the path of a dataset at the site and the name
+// that the job gave it. What must not be known does not belong there. They do not
+// see its environment, memory, open files, root or working folder, which the
+// kernel shows to the account and to root alone. (Measured on Linux 6.18.)
+//
 // Two invariants must never break: a workload starts only if every step of
 // the set-up succeeded, and none outlives its launcher. Failure of a step is a
 // *SetupError that names it; nothing has run then.

@@ -56,9 +56,21 @@ func (p probe) Check(ctx context.Context, s broker.Site) ([]wire.Check, error) {
 		out = append(out, wire.Check{
 			Name: "namespaces", OK: isolation == sandbox.IsolationUserNS, Found: string(isolation),
 			Help: "unprivileged user namespaces are off here: " + why,
-		})
+		}, processTable())
 	}
 	_, err = os.ReadDir(filepath.Join(dir, "quarantine"))
 	out = append(out, wire.Check{Name: "sealing", OK: err == nil, Found: "a folder of the agent alone", Help: "the agent makes it when it starts"})
 	return out, nil
+}
+
+// processTable says whether other users of this machine see what a job runs.
+func processTable() wire.Check {
+	visible, found, err := sandbox.Visible()
+	if err != nil {
+		found = err.Error()
+	}
+	return wire.Check{
+		Name: "process_table", OK: !visible, Found: found,
+		Help: "mount /proc with hidepid=invisible: else other users of the node read each job's command line and where its data lie",
+	}
 }
