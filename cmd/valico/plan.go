@@ -121,7 +121,7 @@ func reviewer(p wire.Plan) string {
 	if who == "" {
 		who = "nobody named in the permit"
 	}
-	return "outputs: " + who + ", one reviewer other than you; they stay sealed until released"
+	return "outputs: " + who + ", one reviewer other than you; sealed until released, and no review time is promised"
 }
 
 func hours(h float64) string {
