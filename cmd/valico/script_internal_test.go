@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"loosen":    cmdLoosen,
 			"capture":   cmdCapture,
 			"tamper":    cmdTamper,
+			"alike":     cmdAlike,
 		},
 	})
 }
@@ -97,6 +98,24 @@ func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no %s in %s", args[2], args[1])
+}
+
+// cmdAlike is "alike ARGS", in which $JOB is somebody else's: the answer is the
+// one about a job that never was, word by word.
+func cmdAlike(ts *testscript.TestScript, _ bool, args []string) {
+	const never = "job_00000000000000000000000000"
+	job := ts.Getenv("JOB")
+	ask := func(id string) (int, string) {
+		var out, errs strings.Builder
+		e := &env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: ts.Getenv, Now: time.Now, HTTP: &http.Client{}}
+		code := run(context.Background(), e, strings.Split(strings.ReplaceAll(strings.Join(args, "\x00"), job, id), "\x00"))
+		return code, strings.ReplaceAll(out.String()+"\n--\n"+errs.String(), id, "JOB")
+	}
+	code, theirs := ask(job)
+	wantCode, want := ask(never)
+	if code != wantCode || code != exitNotFound || theirs != want {
+		ts.Fatalf("%s:\nexit status %d\n%s\na job that never was:\nexit status %d\n%s", strings.Join(args, " "), code, theirs, wantCode, want)
+	}
 }
 
 // cmdTamper runs a statement on the broker's database, as somebody would who
