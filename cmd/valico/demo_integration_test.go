@@ -45,9 +45,7 @@ func tell(t *testing.T, args ...string) demo.Report {
 	build := exec.Command("go", "build", "-o", bin+"/", "github.com/valico-hpc/valico/cmd/valico", "github.com/valico-hpc/valico/cmd/valico-exec")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	c := exec.Command(filepath.Join(bin, "valico"), append([]string{"demo", "--exit", "--json"}, args...)...)
-	c.Dir = "/"
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=", "GOCACHE=" + goCache(t)}
+	c := newcomer(t, append([]string{filepath.Join(bin, "valico"), "demo", "--exit", "--json"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	require.NoError(t, c.Run(), "%s\n%s", stdout.String(), stderr.String())
@@ -57,6 +55,15 @@ func tell(t *testing.T, args ...string) demo.Report {
 	d.DisallowUnknownFields()
 	require.NoError(t, d.Decode(&r), "the last line is the JSON object")
 	return r
+}
+
+// newcomer is a command in another folder, without a home.
+func newcomer(t *testing.T, argv ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command(argv[0], argv[1:]...)
+	c.Dir = "/"
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=", "GOCACHE=" + goCache(t)}
+	return c
 }
 
 // goCache spares the demo a compilation of the standard library.
@@ -105,6 +112,21 @@ func holds(t *testing.T, r demo.Report, site string) {
 func TestTheDemoTellsTheWholeStory(t *testing.T) {
 	t.Parallel()
 	holds(t, tell(t), "local")
+}
+
+// Where unprivileged user namespaces are off the story still holds, on synthetic
+// data, and says so where nobody overlooks it.
+func TestTheDemoSaysWhenThereIsNoIsolation(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", bin+"/", "github.com/valico-hpc/valico/cmd/valico", "github.com/valico-hpc/valico/cmd/valico-exec").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	const off = `echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"`
+	c := newcomer(t, "unshare", "--user", "--map-root-user", "sh", "-c", off, "sh", filepath.Join(bin, "valico"), "demo", "--exit")
+	out, err = c.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "jobs run WITHOUT isolation")
+	require.Contains(t, string(out), "isolation none")
 }
 
 // The same on real Slurm, and P12: nothing that reached Slurm names permit,
