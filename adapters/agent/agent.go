@@ -71,6 +71,9 @@ func New(c Config) (*Agent, error) {
 	case c.Scheduler == nil || c.Blobs == nil || c.Publisher == nil:
 		return nil, errors.New("agent: a scheduler, blobs and a publisher are required")
 	}
+	if err := checkPlaces(c); err != nil {
+		return nil, err
+	}
 	c.defaults()
 	a := &Agent{
 		cfg: c, gate: gate{path: filepath.Join(c.Dir, "trust.json")}, kick: make(chan struct{}, 1),
