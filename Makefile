@@ -6,7 +6,6 @@ SHELL := /bin/bash
 GO      ?= go
 BIN     ?= bin
 TOOL     = $(GO) tool -modfile=deploy/tools/$(1)/go.mod $(1)
-LDFLAGS  = -s -w -X main.version=$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export CGO_ENABLED ?= 0
 
@@ -16,7 +15,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build both commands into bin/
-	$(GO) build -trimpath -ldflags='$(LDFLAGS)' -o $(BIN)/ ./cmd/valico ./cmd/valico-exec
+	$(GO) build -trimpath -buildvcs=auto -ldflags='-s -w' -o $(BIN)/ ./cmd/valico ./cmd/valico-exec
 
 .PHONY: demo
 demo: build ## the main job end to end on embedded defaults, without root; Ctrl-C ends it

@@ -16,9 +16,6 @@ import (
 	"github.com/valico-hpc/valico/images/sandbox"
 )
 
-// version is set by the linker.
-var version = "unknown"
-
 // Exit statuses that are not the workload's.
 const (
 	exitUsage    = 64
@@ -61,7 +58,7 @@ func (e env) main(ctx context.Context, args []string) int {
 	}
 	switch args[0] {
 	case "version":
-		fmt.Fprintln(e.stdout, version)
+		fmt.Fprintln(e.stdout, broker.Build())
 		return 0
 	case "run", "verify":
 	default:

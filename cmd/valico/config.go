@@ -125,5 +125,5 @@ func (e *env) client() (*client.Client, error) {
 			return nil, invalid("token_file_invalid", "the token file does not hold a token", "it holds one line, vlc_…", path, "write the token into it again")
 		}
 	}
-	return client.New(client.Config{Server: e.opts.server, Token: token, HTTP: e.HTTP, Agent: "valico/" + version})
+	return client.New(client.Config{Server: e.opts.server, Token: token, HTTP: e.HTTP, Agent: "valico/" + broker.Version})
 }

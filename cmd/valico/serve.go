@@ -104,7 +104,7 @@ func runServe(ctx context.Context, e *env, o serveOptions) error {
 	if e.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectorPercent)
 	}
-	a, err := app.Open(ctx, c, version)
+	a, err := app.Open(ctx, c, broker.Build())
 	if err != nil {
 		return err
 	}

@@ -3,29 +3,12 @@ package main
 import (
 	"io"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 )
-
-// version is what this source is the way to, or is.
-const version = "0.1.0"
-
-// build adds the commit that was built, where the build knows it.
-func build() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return version + "+" + s.Value[:12]
-		}
-	}
-	return version
-}
 
 // versions is version's answer.
 type versions struct {
@@ -39,7 +22,7 @@ func newVersionCommand(e *env) *cobra.Command {
 		Use: "version", Short: "Print the version", Args: args(),
 		Long: help("Version prints what this program is, and with --broker what the broker is.", "valico version", "valico version --broker"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			out := versions{Client: wire.Version{Version: build(), Go: runtime.Version()}}
+			out := versions{Client: wire.Version{Version: broker.Build(), Go: runtime.Version()}}
 			if ask {
 				cl, err := e.client()
 				if err != nil {
