@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -135,7 +134,7 @@ func event(rec spool.Record, level string) (broker.Event, bool) {
 		ev.Kind, ev.Name = broker.EventNotice, "started"
 	case spool.KindMetric:
 		ev.Kind, ev.Value, ev.Step = broker.EventMetric, rec.Value, rec.Step
-		return ev, full || level == "metrics" && plainMetric(rec.Name)
+		return ev, full || level == "metrics" && spool.PlainName(rec.Name)
 	case spool.KindLog:
 		ev.Kind, ev.Text = broker.EventLog, rec.Text
 		if rec.Cut > 0 {
@@ -156,13 +155,6 @@ func event(rec spool.Record, level string) (broker.Event, bool) {
 		return ev, false
 	}
 	return ev, true
-}
-
-// plainMetric holds a metric's name to the form that the launcher holds it to,
-// since the account could have written the spool itself.
-func plainMetric(name string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
-	return name != "" && len(name) <= 64 && strings.Trim(name, letters) == ""
 }
 
 // ended puts an outcome record into words: codes and numbers, no free text, and

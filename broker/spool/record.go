@@ -40,6 +40,13 @@ const (
 	MaxPayload = 64 << 10
 )
 
+// PlainName holds a metric's name to what a name needs: the launcher takes no
+// other, and a reader who must not let words out does not either.
+func PlainName(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
+	return s != "" && len(s) <= 64 && strings.Trim(s, letters) == ""
+}
+
 // Record is one thing that an attempt said. Which fields are set depends on Kind.
 type Record struct {
 	Seq            uint64    `json:"seq"`

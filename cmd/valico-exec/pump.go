@@ -87,16 +87,10 @@ func pumpMetrics(r io.Reader, w sink, now func() time.Time) {
 
 func appendMetric(line []byte, w sink, at time.Time) bool {
 	var m metric
-	if json.Unmarshal(line, &m, json.RejectUnknownMembers(true)) != nil || !plainName(m.Name) {
+	if json.Unmarshal(line, &m, json.RejectUnknownMembers(true)) != nil || !spool.PlainName(m.Name) {
 		return false
 	}
 	return w.Append(spool.Record{Kind: spool.KindMetric, At: at, Name: m.Name, Value: m.Value, Step: m.Step}) == nil
-}
-
-// plainName holds a metric's name to what a name needs.
-func plainName(s string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
-	return s != "" && len(s) <= 64 && strings.Trim(s, letters) == ""
 }
 
 // metricsPipe is the pipe that the workload finds as file 3 and the goroutine

@@ -13,6 +13,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/images/unpack"
 )
 
 // verdict is what verify prints.
@@ -76,7 +77,7 @@ func checkLayers(images string, v checked) ([]broker.Digest, error) {
 	held := []broker.Digest{}
 	for _, l := range v.Manifest.Layers {
 		d := broker.Digest(l.Digest)
-		f, err := openBlob(images, d)
+		f, err := unpack.Blobs{Dir: images}.Open(string(d))
 		if err != nil {
 			return held, order.Refuse(order.CodeImageTampered, string(d), err)
 		}
