@@ -8,8 +8,9 @@ import (
 )
 
 // Reports says how attempts stand. It asks neither scheduler nor network: Run
-// does, and writes down what it learned.
-func (a *Agent) Reports(_ context.Context, ids []broker.AttemptID) ([]broker.AttemptReport, error) {
+// does, and writes down what it learned. An attempt whose outputs cannot be read
+// back is sealing until they can.
+func (a *Agent) Reports(ctx context.Context, ids []broker.AttemptID) ([]broker.AttemptReport, error) {
 	out := make([]broker.AttemptReport, 0, len(ids))
 	for _, id := range ids {
 		e, err := a.find(id)
@@ -21,7 +22,9 @@ func (a *Agent) Reports(_ context.Context, ids []broker.AttemptID) ([]broker.Att
 		}
 		r, err := a.report(e)
 		if err != nil {
-			return nil, unavailable("quarantine_unavailable", fmt.Errorf("report on %s: %w", id, err))
+			// It waits as it is. Others are reported on, and stopped, all the same.
+			a.cfg.Log.ErrorContext(ctx, "report on an attempt", "attempt_id", id, "error", err)
+			r = broker.AttemptReport{Attempt: id, State: broker.AttemptSealing, StartedAt: r.StartedAt, At: r.At}
 		}
 		out = append(out, r)
 	}

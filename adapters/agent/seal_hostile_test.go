@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -125,4 +126,23 @@ func TestANameThatSteersATerminalIsNeverSaid(t *testing.T) {
 	for _, bad := range []string{"\x1b", "\x07", "\u009b", "\r", `\u001b`} {
 		require.NotContains(t, said, bad)
 	}
+}
+
+func TestOneAttemptsLostManifestSilencesNoOther(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a, _ := leave(t, s, s.config(), func(string) {})
+	s.sched.work = func(l broker.Launch) agent.Status {
+		require.True(t, s.mark(l))
+		return agent.Status{State: agent.SchedulerRunning}
+	}
+	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, "att_two", nil)))
+	a.Turn(t.Context())
+	require.NoError(t, os.Remove(filepath.Join(s.dir, "quarantine", string(att), "manifest.json")))
+	rs, err := a.Reports(t.Context(), []broker.AttemptID{att, "att_two"})
+	require.NoError(t, err)
+	require.Len(t, rs, 2)
+	require.Equal(t, broker.AttemptSealing, rs[0].State, "what it left cannot be read, so it is not done")
+	require.Equal(t, broker.AttemptID("att_two"), rs[1].Attempt)
+	require.NotEqual(t, broker.AttemptDone, rs[1].State)
 }
