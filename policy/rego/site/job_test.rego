@@ -153,10 +153,10 @@ job_cases := {
 		"patch": [{"op": "replace", "path": "/job/image/workdir", "value": "work"}],
 		"want": {{"code": "workdir_malformed", "basis": "contract", "params": {"value": "work"}, "path": "job.image.workdir"}},
 	},
-	"working directory /work/": {
+	"working directory /srv/job/": {
 		"base": "admission",
-		"patch": [{"op": "replace", "path": "/job/image/workdir", "value": "/work/"}],
-		"want": {{"code": "workdir_malformed", "basis": "contract", "params": {"value": "/work/"}, "path": "job.image.workdir"}},
+		"patch": [{"op": "replace", "path": "/job/image/workdir", "value": "/srv/job/"}],
+		"want": {{"code": "workdir_malformed", "basis": "contract", "params": {"value": "/srv/job/"}, "path": "job.image.workdir"}},
 	},
 	"working directory /a/../b": {
 		"base": "admission",
