@@ -220,6 +220,70 @@ func TestAJobThatItsPermitDoesNotCoverIsNotAdmittedAndExplained(t *testing.T) {
 	require.NotEmpty(t, e.Decision, "a denial is a recorded decision too")
 }
 
+func TestAJobEndsAsItsPersonOrItsLimitSays(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	ada, ctx := w.Client(demo.Developer), t.Context()
+
+	long := w.job()
+	long.Epochs, long.Pace = 1000, 100*time.Millisecond
+	job, err := w.submit(demo.Developer, long)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		got, err := ada.Job(ctx, job.ID)
+		return err == nil && len(got.Attempts) == 1 && got.Attempts[0].State == "running"
+	}, time.Minute, 20*time.Millisecond)
+	_, err = ada.Cancel(ctx, job.ID)
+	require.NoError(t, err)
+	job = w.ended(demo.Developer, job.ID)
+	require.Equal(t, "cancelled", job.State)
+	require.Equal(t, "cancelled", job.Attempts[0].Outcome)
+
+	long.Walltime = time.Second
+	job, err = w.submit(demo.Developer, long)
+	require.NoError(t, err)
+	job = w.ended(demo.Developer, job.ID)
+	require.Equal(t, "failed", job.State)
+	require.Equal(t, "walltime", job.Attempts[0].Outcome)
+
+	spec := w.spec(ada, w.job())
+	spec.Image.Command = []string{"/trainer", "-no-such-flag"}
+	job, err = ada.Submit(ctx, spec, "broken")
+	require.NoError(t, err)
+	job = w.ended(demo.Developer, job.ID)
+	require.Equal(t, "failed", job.State)
+	require.Equal(t, "exit", job.Attempts[0].Outcome)
+	require.Equal(t, 1, job.Attempts[0].ExitCode)
+}
+
+func TestAPersonWithoutAnAccountAtTheSiteIsTold(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	_, err := w.submit(demo.Colleague, w.job())
+	var e *broker.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, broker.KindNotAdmitted, e.Kind)
+	require.Len(t, e.Reasons, 1)
+	require.Equal(t, "site_no_account", e.Reasons[0].Code)
+}
+
+func TestOneKeyMakesOneJobAndAnotherPersonsKeyIsTheirOwn(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	ada := w.Client(demo.Developer)
+	spec := w.spec(ada, w.job())
+	first, err := ada.Submit(t.Context(), spec, "one-key")
+	require.NoError(t, err)
+	again, err := ada.Submit(t.Context(), spec, "one-key")
+	require.NoError(t, err)
+	require.Equal(t, first.ID, again.ID)
+	spec.Name = "another"
+	_, err = ada.Submit(t.Context(), spec, "one-key")
+	require.Equal(t, "idempotency_reused", broker.CodeOf(err))
+	_, err = w.Client(demo.Colleague).Submit(t.Context(), w.spec(w.Client(demo.Colleague), w.job()), "one-key")
+	require.Equal(t, "idempotency_reused", broker.CodeOf(err), "a colleague's request is not Ada's job")
+}
+
 // P1: status and image are looked at afresh at clearance. What changes after
 // admission reaches no scheduler.
 func TestWhatChangesBetweenAdmissionAndClearanceIsNotCleared(t *testing.T) {
