@@ -25,8 +25,11 @@ func (b *bars) add(name string, sizeBytes int64) bar {
 	if b.p == nil {
 		return bar{}
 	}
-	return bar{b: b.p.AddBar(sizeBytes, mpb.PrependDecorators(decor.Name(clean(name), decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))}
+	count := decor.CountersKibiByte("% .1f / % .1f")
+	if sizeBytes == 0 {
+		count = decor.CurrentKibiByte("% .1f")
+	}
+	return bar{b: b.p.AddBar(sizeBytes, mpb.PrependDecorators(decor.Name(clean(name), decor.WCSyncSpaceR)), mpb.AppendDecorators(count))}
 }
 
 // moved tells of bytes that are done.
