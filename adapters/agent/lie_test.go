@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 )
@@ -126,4 +127,16 @@ func TestALinkInTheSpoolsPlaceIsDamageAndNotForEver(t *testing.T) {
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeLost, r.Outcome)
 	require.Equal(t, "spool_damaged", r.Code)
+}
+
+func TestAnOrderThatNobodySignedSpeaksForNoJob(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.open(s.config())
+	forged := newAuthority(t, s.auth.now).issue(t, att, nil)
+	require.Equal(t, order.CodeKeyUnknown, broker.CodeOf(a.Start(t.Context(), forged)))
+	require.Empty(t, s.tel.names(att), "its word would stand first among the job's events")
+	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
+	require.Equal(t, "order_accepted", s.tel.names(att)[0])
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/valico-hpc/valico/adapters/order"
@@ -87,12 +88,13 @@ func (a *Agent) receive(p passed, b []byte, digest broker.Digest) error {
 	return nil
 }
 
-// sayRefused tells the job's people of a refusal. What a refused order says of
-// itself is not verified, so nothing is kept and nothing waits for it: the
-// answer of Start is what counts.
+// sayRefused tells the job's people of a refusal that stays one. Nothing is kept
+// and nothing waits for it: the answer of Start is what counts. An order that its
+// broker did not sign speaks for no job, whatever it says of itself.
 func (a *Agent) sayRefused(ctx context.Context, o broker.WorkOrder, cause error) {
 	a.cfg.Log.WarnContext(ctx, "order refused", "attempt_id", o.Attempt, "job_id", o.Job, "code", broker.CodeOf(cause), "error", cause)
-	if o.Site != a.cfg.Site {
+	unsigned := []string{order.CodeMalformed, order.CodeKeyUnknown, order.CodeKeyRole, order.CodeSignature}
+	if o.Site != a.cfg.Site || broker.KindOf(cause) != broker.KindForbidden || slices.Contains(unsigned, broker.CodeOf(cause)) {
 		return
 	}
 	if e, err := a.find(o.Attempt); err != nil || e != nil {
