@@ -138,15 +138,16 @@ func TestAWriteThatFillsTheDiskDoesNotFailItsBatch(t *testing.T) {
 	f := storetest.Fill(t, s, 1000)
 	require.NoError(t, s.Room(t.Context(), 60))
 	hold, held := make(chan struct{}), make(chan struct{})
+	begun := sync.OnceFunc(func() { close(held) }) // it runs again when its transaction breaks
 	var g errgroup.Group
 	g.Go(func() error {
 		return s.Write(t.Context(), func(sqlite.Writing) error {
-			close(held)
+			begun()
 			<-hold
 			return nil
 		})
 	})
-	<-held // what follows waits and then shares one transaction
+	<-held // what follows waits and then shares its transaction
 	errs := make(chan error, 8)
 	var started sync.WaitGroup
 	for i := range 8 {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func (w *writer) run() {
 	for {
 		select {
 		case r := <-w.queue:
-			w.batch(w.gather(r))
+			w.batch(r)
 		case <-w.closing:
 			w.last()
 			return
@@ -115,41 +116,21 @@ func (w *writer) last() {
 	for {
 		select {
 		case r := <-w.queue:
-			w.batch(w.gather(r))
+			w.batch(r)
 		default:
 			return
 		}
 	}
 }
 
-// gather takes what waits, without waiting for more.
-func (w *writer) gather(first *request) []*request {
-	rs := make([]*request, 0, batchSize)
-	add := func(r *request) {
-		if r.state.CompareAndSwap(waiting, taken) {
-			rs = append(rs, r)
-		}
-	}
-	add(first)
-	for len(rs) < batchSize {
-		select {
-		case r := <-w.queue:
-			add(r)
-		default:
-			return rs
-		}
-	}
-	return rs
-}
-
-// batch runs requests in one transaction. When the transaction itself fails,
-// each request runs again in one of its own, so that the one that broke it
-// fails alone.
-func (w *writer) batch(rs []*request) {
-	if len(rs) == 0 {
+// batch runs a request and those that come meanwhile in one transaction. When
+// the transaction itself fails, each request runs again in one of its own, so
+// that the one that broke it fails alone.
+func (w *writer) batch(first *request) {
+	if !first.take() {
 		return
 	}
-	errs, err := w.transact(rs)
+	rs, errs, err := w.transact(first, batchSize)
 	if err == nil {
 		for i, r := range rs {
 			r.done <- errs[i]
@@ -158,7 +139,7 @@ func (w *writer) batch(rs []*request) {
 	}
 	for _, r := range rs {
 		if len(rs) > 1 {
-			errs, err = w.transact([]*request{r})
+			_, errs, err = w.transact(r, 1)
 		}
 		if err == nil {
 			err = errs[0]
@@ -168,39 +149,58 @@ func (w *writer) batch(rs []*request) {
 	}
 }
 
-// transact returns the outcome of each request, or why none of them counts.
-// Nothing in it listens to a caller's context: SQLite answers an interrupt by
-// rolling the whole transaction back.
-func (w *writer) transact(rs []*request) ([]error, error) {
-	ctx := context.Background() // bounded by the disk; see above
-	if err := w.plain(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return nil, err
-	}
-	if len(rs) == 1 {
-		return w.alone(ctx, rs[0])
-	}
-	errs := make([]error, len(rs))
-	for i, r := range rs {
-		var err error
-		if errs[i], err = w.one(ctx, r); err != nil {
-			return nil, w.rollback(ctx, err)
+// take makes a request the writer's, unless its caller gave up.
+func (r *request) take() bool { return r.state.CompareAndSwap(waiting, taken) }
+
+// next is the next request that waits, nil when there is none. Before it says
+// so, it lets whoever is ready to run go first: where processors are short, what
+// they ask for shares the COMMIT, and where they are not, nothing is ready.
+func (w *writer) next() *request {
+	for yielded := false; ; {
+		select {
+		case r := <-w.queue:
+			if r.take() {
+				return r
+			}
+		default:
+			if yielded {
+				return nil
+			}
+			yielded = true
+			runtime.Gosched()
 		}
 	}
-	if err := w.plain(ctx, "COMMIT"); err != nil {
-		return nil, w.rollback(ctx, err)
-	}
-	return errs, nil
 }
 
-// alone runs the only request of a transaction, which needs no savepoint.
-func (w *writer) alone(ctx context.Context, r *request) ([]error, error) {
-	if err := w.call(r); err != nil { //nolint:contextcheck // it runs under its own caller's values
-		return []error{w.rollback(ctx, err)}, nil
+// transact runs first, then at most limit-1 of those that wait, and commits. It
+// returns the requests that it took with the outcome of each, or why none of
+// them counts. Nothing in it listens to a caller's context: SQLite answers an
+// interrupt by rolling the whole transaction back.
+func (w *writer) transact(first *request, limit int) ([]*request, []error, error) {
+	ctx, rs := context.Background(), []*request{first} // bounded by the disk; see above
+	if err := w.plain(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return rs, nil, err
+	}
+	if err := w.call(first); err != nil { // nothing else has begun, so it needs no savepoint
+		return rs, []error{w.rollback(ctx, err)}, nil
+	}
+	errs := []error{nil}
+	for len(rs) < limit {
+		r := w.next()
+		if r == nil {
+			break
+		}
+		rs = append(rs, r)
+		failed, broken := w.one(ctx, r)
+		if broken != nil {
+			return rs, nil, w.rollback(ctx, broken)
+		}
+		errs = append(errs, failed)
 	}
 	if err := w.plain(ctx, "COMMIT"); err != nil {
-		return nil, w.rollback(ctx, err)
+		return rs, nil, w.rollback(ctx, err)
 	}
-	return []error{nil}, nil
+	return rs, errs, nil
 }
 
 // one runs a request under its savepoint. The second error means that the
