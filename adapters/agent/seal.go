@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/images/disk"
 )
 
 // Bounds of what is sealed that nobody needs to set.
@@ -294,8 +295,8 @@ func (s *sealer) file(f *os.File, p string, st unix.Stat_t) error {
 		s.skip(p, "beyond what one attempt may leave")
 		return nil
 	}
-	if err := s.room(st.Blocks * 512); err != nil {
-		return err
+	if err := disk.Room(s.to.Name(), st.Blocks*512); err != nil { // the journals of others lie there too
+		return fmt.Errorf("copy an output: %w", err)
 	}
 	w, err := s.to.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if err != nil {
@@ -309,25 +310,6 @@ func (s *sealer) file(f *os.File, p string, st unix.Stat_t) error {
 	s.files--
 	s.bytes -= n
 	s.done = append(s.done, broker.OutputFile{Path: p, SizeBytes: n, Digest: broker.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))})
-	return nil
-}
-
-// room refuses to fill the quarantine's disk to its end: the journal of every
-// other attempt may lie on it.
-func (s *sealer) room(need int64) error {
-	d, err := s.to.Open(".")
-	if err != nil {
-		return fmt.Errorf("look at the quarantine: %w", err)
-	}
-	var st unix.Statfs_t
-	if err := errors.Join(unix.Fstatfs(int(d.Fd()), &st), d.Close()); err != nil {
-		return fmt.Errorf("look at the quarantine: %w", err)
-	}
-	size := int64(st.Bsize)                                //nolint:unconvert // its type is the architecture's
-	keep := min(int64(st.Blocks)/64*size, 1<<30)           //nolint:gosec // a disk's size
-	if free := int64(st.Bavail) * size; free < keep+need { //nolint:gosec // a disk's size
-		return fmt.Errorf("the quarantine has no room for %d bytes: %d are free, of which %d are kept for the journal", need, free, keep)
-	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/images/disk"
 )
 
 // stage puts image and order where the node reads them. It is idempotent:
@@ -90,6 +91,9 @@ func (a *Agent) putBlob(d broker.Digest, size int64, open func() (io.ReadCloser,
 	path := filepath.Join(dir, d.Hex())
 	if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == size {
 		return nil // the node checks its digest while it unpacks
+	}
+	if err := disk.Room(dir, size); err != nil {
+		return fmt.Errorf("copy blob: %w", err)
 	}
 	rc, err := open()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/images/disk"
 	"github.com/valico-hpc/valico/images/layer"
 	"github.com/valico-hpc/valico/images/layout"
 )
@@ -44,6 +45,13 @@ func putLayer(tb testing.TB, s *layout.Store, class, content string) layout.Laye
 	require.NoError(tb, err)
 	require.NoError(tb, s.Put(tb.Context(), l.Digest, l.SizeBytes, &b))
 	return layout.Layer{Class: class, MediaType: l.MediaType, Digest: l.Digest, DiffID: l.DiffID, SizeBytes: l.SizeBytes}
+}
+
+func TestABlobThatTheDiskCannotHoldIsNotEvenRead(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	unread := iotest.ErrReader(errors.New("it was read"))
+	require.ErrorIs(t, s.Put(t.Context(), sum([]byte("x")), 1<<60, unread), disk.ErrFull)
 }
 
 func TestBlobIsStoredWholeAndTrueOrNotAtAll(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/valico-hpc/valico/images/disk"
 )
 
 var (
@@ -133,6 +135,9 @@ func (s *Store) Put(ctx context.Context, dgst string, size int64, r io.Reader) e
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return err
+	}
+	if err := disk.Room(s.dir, size); err != nil {
+		return fmt.Errorf("put blob %s: %w", dgst, err)
 	}
 	in, err := s.Ingest(ctx)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/images/disk"
 	"github.com/valico-hpc/valico/images/layout"
 )
 
@@ -64,6 +65,13 @@ func (s *stores) Put(ctx context.Context, tenant broker.TenantID, d broker.Diges
 			return &broker.Error{
 				Kind: broker.KindInvalid, Code: "blob_digest_mismatch", Message: "the upload is not the blob that it says it is",
 				Rule: "the body is exactly the bytes that the digest names", Value: string(d), Help: "upload it again", Who: "you", Err: err,
+			}
+		}
+		if errors.Is(err, disk.ErrFull) {
+			return &broker.Error{
+				Kind: broker.KindUnavailable, Code: "blob_no_room", Message: "the broker has no room for the upload",
+				Rule: "an upload leaves the broker room to work", Value: fmt.Sprintf("%d bytes", size),
+				Help: "try again later, or upload less", Who: "the broker's operator", Err: err,
 			}
 		}
 		return fmt.Errorf("store blob: %w", err)
