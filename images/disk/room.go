@@ -22,7 +22,7 @@ func Room(path string, need int64) error {
 	if err := unix.Statfs(path, &st); err != nil {
 		return fmt.Errorf("%w: look at %s: %w", ErrFull, path, err)
 	}
-	size := uint64(max(st.Bsize, 1)) //nolint:gosec // a block's size
+	size := uint64(max(st.Bsize, 1))
 	keep := min(bytesOf(st.Blocks, size)/64, Kept)
 	if free := bytesOf(st.Bavail, size); need < 0 || free < keep || free-keep < need {
 		return fmt.Errorf("%w: %d bytes do not fit, %d are free and %d of them are kept", ErrFull, need, free, keep)
