@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/version"
@@ -92,7 +90,7 @@ func (e *Engine) Evaluate(ctx context.Context, input []byte) (Result, error) {
 func (e *Engine) evaluate(ctx context.Context, input []byte) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, evaluationLimit)
 	defer cancel()
-	value, err := ast.ValueFromReader(bytes.NewReader(input))
+	value, err := readValue(input)
 	if err != nil {
 		return Result{}, fmt.Errorf("read policy input: %w", err)
 	}
