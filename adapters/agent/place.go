@@ -21,7 +21,7 @@ func checkPlaces(c Config) error {
 	}
 	dir := c.Dir
 	for { // a site's folder that is yet to be made is made below what there is
-		err := checkPlace(dir)
+		err := CheckPlace(dir)
 		if err == nil {
 			break
 		}
@@ -30,14 +30,16 @@ func checkPlaces(c Config) error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	if err := checkPlace(c.ExecPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := CheckPlace(c.ExecPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// checkPlace looks at a path and at everything above it.
-func checkPlace(path string) error {
+// CheckPlace refuses a folder or program, and everything above it, in whose place
+// another user than root could put something. It is for a process that is root
+// and acts on the path for others.
+func CheckPlace(path string) error {
 	place, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", path, err)
@@ -64,8 +66,8 @@ func checkPlace(path string) error {
 
 func unsafePlace(path, rule string) error {
 	return &broker.Error{
-		Kind: broker.KindInvalid, Code: "site_place_unsafe", Message: "other users could put something else in the place of the site's folder or launcher",
-		Value: path, Rule: "for an agent that is root, the site's folder and the launcher " + rule,
+		Kind: broker.KindInvalid, Code: "site_place_unsafe", Message: "other users could put something else in this place",
+		Value: path, Rule: "a folder or program that an agent uses as root " + rule,
 		Help: "choose another folder, or correct owner and mode of this one", Who: "the site operator",
 	}
 }

@@ -124,6 +124,11 @@ func New(c Config) (*Scheduler, error) {
 	if err := os.MkdirAll(c.Dir, 0o711); err != nil { //nolint:gosec // passed through, not listed
 		return nil, fmt.Errorf("slurmrest: %w", err)
 	}
+	if os.Geteuid() == 0 { // it makes folders there and gives them away
+		if err := agent.CheckPlace(c.Dir); err != nil {
+			return nil, fmt.Errorf("slurmrest: %w", err)
+		}
+	}
 	return &Scheduler{cfg: c, accounts: map[string]*account{}}, nil
 }
 

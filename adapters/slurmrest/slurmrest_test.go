@@ -29,6 +29,24 @@ func TestRootAndSystemAccountsAreRefused(t *testing.T) {
 	require.Equal(t, "account_unknown", broker.CodeOf(err))
 }
 
+func TestASocketsFolderThatOthersCouldSwapIsRefused(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("who is not root serves the own account only")
+	}
+	for name, spoil := range map[string]func(dir string) error{
+		"open to all":     func(dir string) error { return os.Chmod(dir, 0o777) },
+		"an account's":    func(dir string) error { return os.Chown(dir, 65000, 65000) },
+		"below a group's": func(dir string) error { return os.Chmod(filepath.Dir(dir), 0o775) },
+	} {
+		dir := filepath.Join(t.TempDir(), "run")
+		require.NoError(t, os.Mkdir(dir, 0o711))
+		require.NoError(t, spoil(dir))
+		_, err := slurmrest.New(slurmrest.Config{Dir: dir, Accounts: []string{"x"}, Lookup: who(65000, 65000)})
+		require.Equal(t, "site_place_unsafe", broker.CodeOf(err), "%s: %v", name, err)
+	}
+}
+
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []slurmrest.Config{
