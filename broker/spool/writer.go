@@ -27,8 +27,9 @@ const (
 	// MinLimit is the smallest limit.
 	MinLimit = int64(headerSize) + reserve
 	// MaxSize is the largest limit. A reader refuses a longer file, which no
-	// writer made.
-	MaxSize int64 = 1 << 30
+	// writer made: an account that wrote its own would else take the room of
+	// everybody's telemetry.
+	MaxSize = DefaultLimit
 )
 
 // ErrEnded is the answer to a record after the outcome.
