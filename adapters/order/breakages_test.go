@@ -70,6 +70,9 @@ func orderBreakages() []breakage {
 			p.doc.Persons[0].ID = "eve@biotech.example"
 		}),
 		one(order.CodeSubmitter, "person's time is over", func(p *plan) { p.doc.Persons[0].Until = p.now }),
+		one(order.CodeSubmitter, "person's time ends during the run", func(p *plan) {
+			p.doc.Persons[0].Until = p.now.Add(p.spec.Resources.Walltime - time.Second)
+		}),
 		one(order.CodeSubmitter, "person's time has not begun", func(p *plan) { p.doc.Persons[0].From = p.now.Add(time.Second) }),
 		one(order.CodeSubmitter, "account of another person", func(p *plan) {
 			p.order = func(o *broker.WorkOrder) { o.Account = "ehds0002" }

@@ -101,13 +101,14 @@ func (v *verification) submitter() error {
 	}
 	// A person's time lies within the access period: outside of it, it is the
 	// permit that has expired, which its own check refuses.
-	outside := v.at.Now.Before(doc.AccessPeriod.Start) || !v.at.Now.Before(doc.AccessPeriod.End)
+	end := v.at.Now.Add(v.order.Limits.Walltime)
+	outside := v.at.Now.Before(doc.AccessPeriod.Start) || end.After(doc.AccessPeriod.End) || !v.at.Now.Before(doc.AccessPeriod.End)
 	for _, p := range doc.Persons {
-		if p.ID == string(who) && (outside || !v.at.Now.Before(p.From) && v.at.Now.Before(p.Until)) {
+		if p.ID == string(who) && (outside || !v.at.Now.Before(p.From) && v.at.Now.Before(p.Until) && !end.After(p.Until)) {
 			return nil
 		}
 	}
-	return no(string(who), "not a person of the permit at this time")
+	return no(string(who), "not a person of the permit now and for as long as the run may last")
 }
 
 // specMismatch holds the evidence to the digest and the order to the spec, in

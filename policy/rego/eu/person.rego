@@ -63,3 +63,18 @@ valid_now if {
 	lib.now >= time.parse_rfc3339_ns(lib.document.persons[i].from)
 	lib.now < time.parse_rfc3339_ns(lib.document.persons[i].until)
 }
+
+# METADATA
+# title: The job ends, kill margin included, before the person's time does
+# custom:
+#   code: permit_ends_too_soon
+#   article: 68(10)(d)
+#   valid_from: "2029-03-26"
+deny contains lib.reason("permit_ends_too_soon", lib.ehds, ["job", "resources", "walltime_seconds"], {"allowed": lib.value(["permits", 0, "document", "persons", i, "until"]), "margin": lib.value(["site", "kill_margin_seconds"])}) if {
+	valid_now
+	some i, _ in lib.document.persons
+	lib.document.persons[i].id == input.submitter.id
+	not person_stays(i)
+}
+
+person_stays(i) if lib.now + (lib.run_seconds * 1000000000) <= time.parse_rfc3339_ns(lib.document.persons[i].until)

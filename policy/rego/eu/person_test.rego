@@ -74,6 +74,21 @@ person_cases := {
 		"patch": [{"op": "replace", "path": "/permits/0/document/persons/0/until", "value": "2027-05-04T10:00:00Z"}],
 		"want": {{"code": "person_not_valid_now", "basis": "permit_condition", "params": {"now": "2027-05-04T10:00:00.000000Z", "value": "ada@biotech.example"}, "path": "submitter.id"}},
 	},
+	"person for exactly as long as the job": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/permits/0/document/persons/0/until", "value": "2027-05-04T11:00:10Z"}],
+		"want": set(),
+	},
+	"person for a second less than the job and its margin": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/permits/0/document/persons/0/until", "value": "2027-05-04T11:00:09Z"}],
+		"want": {{"code": "permit_ends_too_soon", "basis": "permit_condition", "params": {"allowed": "2027-05-04T11:00:09Z", "margin": "60", "value": "3550"}, "path": "job.resources.walltime_seconds"}},
+	},
+	"another person for less": {
+		"base": "admission",
+		"patch": [{"op": "add", "path": "/permits/0/document/persons/1", "value": {"id": "grace@biotech.example", "from": "2027-05-04T00:00:00Z", "until": "2027-05-04T10:00:01Z", "role": "ANALYST"}}],
+		"want": set(),
+	},
 	"missing until": {
 		"base": "admission",
 		"patch": [{"op": "remove", "path": "/permits/0/document/persons/0/until"}],
