@@ -34,18 +34,19 @@ import (
 // the command line's: cut the layer to a temporary file, ask whether the broker
 // has it, upload it over HTTP, submit the job; the broker checks what it
 // receives, stores it, checks it as a layer, assembles, signs and keeps the
-// image. images/layer.BenchmarkPackage is the same without the way over HTTP.
+// image. x-bare-cpu-broker is the broker's share, with the client's part in
+// sending, since both are one process here: what a broker spends on an image,
+// which the project holds to at most 1.5. images/layer.BenchmarkPackage is the same without the way over HTTP.
 func BenchmarkPackagingPath(b *testing.B) {
 	const mib = 128
 	src := b.TempDir()
 	mixedTree(b, src, mib)
 	var cut, upload, pack, bare time.Duration
-	b.SetBytes(mib << 20)
-	for b.Loop() {
+	turn := func() {
 		work := b.TempDir()
+		p := newPackaging(b, work) // builds the commands once, which must not come in between
 		runtime.GC()
 		bare += cpuOf(b, func() error { return bareArchive(src, filepath.Join(work, "bare")) })
-		p := newPackaging(b, work)
 		runtime.GC()
 		cut += cpuOf(b, func() error { return p.cut(b.Context(), src) })
 		upload += cpuOf(b, func() error { return p.upload(b.Context()) })
@@ -53,10 +54,19 @@ func BenchmarkPackagingPath(b *testing.B) {
 		p.close()
 		require.NoError(b, os.RemoveAll(work))
 	}
+	const turns = 2 // so that both meet the same machine
+	b.SetBytes(turns * mib << 20)
+	for b.Loop() {
+		for range turns {
+			turn()
+		}
+	}
 	all := cut + upload + pack
+	brokers := (upload + pack).Seconds() / bare.Seconds()
 	b.ReportMetric(all.Seconds()/bare.Seconds(), "x-bare-cpu")
-	b.Logf("%d runs of %d MiB, CPU seconds: cut %.2f, upload and store %.2f, admit, check and assemble %.2f; bare %.2f: ratio %.2f",
-		b.N, mib, cut.Seconds(), upload.Seconds(), pack.Seconds(), bare.Seconds(), all.Seconds()/bare.Seconds())
+	b.ReportMetric(brokers, "x-bare-cpu-broker")
+	b.Logf("%d runs of %d MiB, CPU seconds: cut %.2f, upload and store %.2f, admit, check and assemble %.2f; bare %.2f: ratios %.2f and %.2f of the broker",
+		turns*b.N, mib, cut.Seconds(), upload.Seconds(), pack.Seconds(), bare.Seconds(), all.Seconds()/bare.Seconds(), brokers)
 }
 
 // packaging is a broker in this process that stops at a packaged image.
