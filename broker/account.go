@@ -49,34 +49,6 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 // LogValue hides the secret from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("REDACTED") }
 
-// Allocation is a grant of GPU time to a project at a site.
-type Allocation struct {
-	ID         AllocationID
-	Tenant     TenantID
-	Project    ProjectID
-	Site       SiteID
-	AccessMode string // "playground", "fast_lane", …: data, not constants
-	GPUSeconds int64  // granted
-	Reserved   int64  // GPU-seconds set aside by open reservations
-	Used       int64  // GPU-seconds booked; may exceed GPUSeconds by overrun
-	ValidFrom  time.Time
-	ValidUntil time.Time
-}
-
-// Available is what a new reservation may take, in GPU-seconds; overrun makes
-// it negative.
-func (a Allocation) Available() int64 { return a.GPUSeconds - a.Reserved - a.Used }
-
-// Reservation is GPU time set aside for one attempt until it is settled.
-type Reservation struct {
-	ID         ReservationID
-	Allocation AllocationID
-	Job        JobID
-	GPUSeconds int64
-	Settled    bool
-	Booked     int64 // GPU-seconds booked when settled
-}
-
 // PermitRecord is a permit as imported.
 type PermitRecord struct {
 	ID       PermitID

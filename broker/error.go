@@ -31,6 +31,10 @@ const (
 	KindInternal Kind = "internal"
 )
 
+// CodeStaleVersion is the code of a conflict with a version that the caller
+// named: the thing has another by now.
+const CodeStaleVersion = "version_changed"
+
 // Error is the one error type that crosses package boundaries towards a person.
 // Message, Rule, Value, Help and Who may be shown; Err is logged, never shown.
 type Error struct {

@@ -35,7 +35,8 @@ func admissionInput() Input {
 			}},
 		},
 		Budget: Budget{
-			Allocation: "alc_1", Granted: 720000, Available: 360000, Needed: 28880,
+			Allocation: "alc_1", AccessMode: "playground", Granted: 720000, Available: 360000, Needed: 28880,
+			GPUSeconds: 28880, Weight: 1000, MaxGPUs: 16, OpenGPUs: 4, MaxJobs: 10, OpenJobs: 2, MaxWallSeconds: 7200,
 			ValidFrom: "2027-01-01T00:00:00.000000Z", ValidUntil: "2028-01-01T00:00:00.000000Z",
 		},
 	}

@@ -193,12 +193,23 @@ type Dataset struct {
 	Synthetic  bool     `json:"synthetic"`
 }
 
-// Budget is the allocation that the job would reserve from, in GPU-seconds.
+// Budget is the allocation that the job would reserve from, or has reserved
+// from. GPU-seconds are charged ones, GPUs × weight × time, but for GPUSeconds.
+// What the job itself holds already is not counted as open.
 type Budget struct {
-	Allocation string `json:"allocation"` // "" when the project has none at the site
-	Granted    int64  `json:"granted"`
-	Available  int64  `json:"available"`
-	Needed     int64  `json:"needed"`
-	ValidFrom  string `json:"valid_from"`
-	ValidUntil string `json:"valid_until"`
+	Allocation     string `json:"allocation"`  // "" when the project has none at the site
+	AccessMode     string `json:"access_mode"` // under which the grant was given
+	Granted        int64  `json:"granted"`
+	Available      int64  `json:"available"`
+	Needed         int64  `json:"needed"`
+	GPUSeconds     int64  `json:"gpu_seconds"` // needed, not weighted: what a permit counts
+	Weight         int64  `json:"weight"`      // thousandths
+	Frozen         bool   `json:"frozen"`
+	MaxGPUs        int    `json:"max_gpus"` // at once; 0 sets no limit, here and below
+	OpenGPUs       int    `json:"open_gpus"`
+	MaxJobs        int    `json:"max_jobs"`
+	OpenJobs       int    `json:"open_jobs"`
+	MaxWallSeconds int64  `json:"max_wall_seconds"`
+	ValidFrom      string `json:"valid_from"`
+	ValidUntil     string `json:"valid_until"`
 }

@@ -25,11 +25,10 @@ func (s *Service) Clear(ctx context.Context, r ClearRequest) (Cleared, error) {
 	if facts.Site, err = s.store.Site(ctx, string(r.Job.Site)); err != nil {
 		return Cleared{}, fmt.Errorf("read site: %w", err)
 	}
-	if facts.Allocation, err = s.allocation(ctx, facts, r.Job.Site); err != nil {
-		return Cleared{}, err
+	if facts.Held, facts.Allocation, err = s.store.Reserved(ctx, r.Job.Project, r.Attempt.Reservation); err != nil {
+		return Cleared{}, fmt.Errorf("read the reservation: %w", err)
 	}
 	facts.Moment, facts.Image = policy.MomentClearance, &r.Image
-	facts.Held = r.Job.Spec.Resources.GPUSeconds(facts.Site.KillMargin)
 	in, res, err := evaluate(ctx, s.engine, facts)
 	if err != nil {
 		return Cleared{}, err

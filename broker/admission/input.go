@@ -26,9 +26,9 @@ type Facts struct {
 	Permit     PermitFacts
 	Site       broker.Site
 	Allocation broker.Allocation // zero when the project has none at the site
-	// Held is what the job itself has reserved already, in GPU-seconds: at
-	// clearance its own reservation must not count against it.
-	Held  int64
+	// Held is what the job itself has reserved already: at clearance its own
+	// reservation must not count against it, and its price stays. Zero before.
+	Held  broker.Reservation
 	Image *policy.Image // at clearance only
 }
 
@@ -113,7 +113,7 @@ func permitInput(f Facts) policy.Permit {
 		Document: p.Document, Digest: string(p.Digest), Verified: p.Verified, InScope: p.InScope,
 		IssuerKey: p.IssuerKey, Latest: p.Latest, Status: p.Status,
 		StatusAgeSeconds: seconds(f.Now.Sub(p.StatusAt)), StatusMaxAge: seconds(p.StatusMaxAge),
-		GPUSecondsUsed: p.GPUSecondsUsed - f.Held,
+		GPUSecondsUsed: p.GPUSecondsUsed - f.Held.Unweighted,
 	}
 }
 
@@ -141,11 +141,35 @@ func siteInput(s broker.Site, uses []broker.DatasetUse, submitter broker.PersonI
 	return in
 }
 
+// weight is what the job's GPUs are charged: as reserved, or as a reservation
+// would be now.
+func (f Facts) weight() broker.Weight {
+	if f.Held.Weight > 0 {
+		return f.Held.Weight
+	}
+	return f.Allocation.Weight(f.Spec.Resources.GPUType, f.Site.GPUs)
+}
+
+// reservation is what the job needs at the site: GPUs × weight × (walltime +
+// the site's kill margin).
+func (f Facts) reservation() broker.Reservation {
+	r := f.Spec.Resources
+	n := r.GPUSeconds(f.Site.KillMargin)
+	return broker.Reservation{
+		Allocation: f.Allocation.ID, GPUSeconds: f.weight().Charge(n), Unweighted: n, Weight: f.weight(), GPUs: r.GPUs(),
+	}
+}
+
 func budgetInput(f Facts) policy.Budget {
-	a := f.Allocation
+	a, need := f.Allocation, f.reservation()
 	b := policy.Budget{
-		Allocation: string(a.ID), Granted: a.GPUSeconds, Available: a.Available() + f.Held,
-		Needed: f.Spec.Resources.GPUSeconds(f.Site.KillMargin),
+		Allocation: string(a.ID), AccessMode: a.AccessMode, Granted: a.GPUSeconds, Available: a.Available() + f.Held.GPUSeconds,
+		Needed: need.GPUSeconds, GPUSeconds: need.Unweighted, Weight: int64(need.Weight), Frozen: a.Frozen,
+		MaxGPUs: a.MaxGPUs, OpenGPUs: a.OpenGPUs - f.Held.GPUs, MaxJobs: a.MaxJobs, OpenJobs: a.OpenJobs,
+		MaxWallSeconds: int64(a.MaxWall / time.Second),
+	}
+	if f.Held.ID != "" {
+		b.OpenJobs--
 	}
 	if a.ID != "" {
 		b.ValidFrom, b.ValidUntil = receipt.Stamp(a.ValidFrom), receipt.Stamp(a.ValidUntil)

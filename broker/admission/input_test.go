@@ -78,15 +78,39 @@ func TestOnlyRegistryEntriesOfTheDatasetsAskedForAreInput(t *testing.T) {
 func TestAJobsOwnReservationDoesNotCountAgainstItsClearance(t *testing.T) {
 	t.Parallel()
 	f := admission.Facts{
-		Spec:       broker.JobSpec{Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, Walltime: time.Minute}},
-		Allocation: broker.Allocation{ID: "alc_1", GPUSeconds: 100, Reserved: 90, Used: 5},
-		Permit:     admission.PermitFacts{GPUSecondsUsed: 95},
-		Held:       90,
+		Spec: broker.JobSpec{Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, GPUType: "h100", Walltime: time.Minute}},
+		Allocation: broker.Allocation{
+			ID: "alc_1", GPUSeconds: 100, Reserved: 90, Used: 5, MaxGPUs: 4, OpenGPUs: 3, MaxJobs: 2, OpenJobs: 2,
+			Weights: map[string]broker.Weight{"h100": 9000}, // raised since
+		},
+		Permit: admission.PermitFacts{GPUSecondsUsed: 65},
+		Held:   broker.Reservation{ID: "res_1", Allocation: "alc_1", GPUSeconds: 90, Unweighted: 60, Weight: 1500, GPUs: 1},
 	}
 	in := admission.Input(f)
 	require.Equal(t, int64(95), in.Budget.Available)
-	require.Equal(t, int64(60), in.Budget.Needed)
-	require.Equal(t, int64(5), in.Permits[0].GPUSecondsUsed)
+	require.Equal(t, int64(90), in.Budget.Needed, "at the weight that it was reserved with")
+	require.Equal(t, int64(1500), in.Budget.Weight)
+	require.Equal(t, int64(60), in.Budget.GPUSeconds)
+	require.Equal(t, 2, in.Budget.OpenGPUs)
+	require.Equal(t, 1, in.Budget.OpenJobs)
+	require.Equal(t, int64(5), in.Permits[0].GPUSecondsUsed, "a permit counts GPU-seconds, whatever they cost")
+}
+
+func TestAJobThatTakesAnyGPUIsChargedTheDearest(t *testing.T) {
+	t.Parallel()
+	f := admission.Facts{
+		Spec: broker.JobSpec{Resources: broker.Resources{Nodes: 1, GPUsPerNode: 2, Walltime: time.Minute}},
+		Site: broker.Site{GPUs: []broker.GPUType{{Name: "h100"}, {Name: "a100"}, {Name: "l4"}}},
+		Allocation: broker.Allocation{
+			ID: "alc_1", Weights: map[string]broker.Weight{"h100": 1501, "l4": 250, "elsewhere": 9000},
+		},
+	}
+	require.Equal(t, int64(1501), admission.Input(f).Budget.Weight)
+	require.Equal(t, int64(181), admission.Input(f).Budget.Needed, "180.12, rounded up")
+	f.Spec.Resources.GPUType = "l4"
+	require.Equal(t, int64(30), admission.Input(f).Budget.Needed)
+	f.Spec.Resources.GPUType = "a100"
+	require.Equal(t, int64(120), admission.Input(f).Budget.Needed, "a type without a weight costs what it takes")
 }
 
 func TestTheSubmittersAccountIsTheSitesOwnMapping(t *testing.T) {

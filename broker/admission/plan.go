@@ -16,7 +16,7 @@ type SitePlan struct {
 	Reasons      []broker.Reason
 	Obligations  []string
 	GPUHoursLeft float64 // of the project's allocation there
-	GPUHours     float64 // that the job would reserve
+	GPUHours     float64 // that the job would be charged at most, by the weight of its type of GPU
 }
 
 // Plan is a decision that is not taken: what would be decided now, site by
@@ -58,7 +58,7 @@ func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudg
 		sp := SitePlan{
 			Site: s.Site, Verdict: broker.Verdict(res.Verdict), Reasons: reasons(res.Reasons), Obligations: res.Obligations,
 			GPUHoursLeft: hours(s.Allocation.Available()),
-			GPUHours:     hours(facts.Spec.Resources.GPUSeconds(s.Site.KillMargin)),
+			GPUHours:     hours(facts.reservation().GPUSeconds),
 		}
 		plan.Sites = append(plan.Sites, sp)
 		if better(sp.Verdict, plan.Verdict) {

@@ -23,15 +23,22 @@ type Store interface {
 	Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error)
 	// PermitUsage sums GPU-seconds used and reserved under a permit, over all sites.
 	PermitUsage(ctx context.Context, project broker.ProjectID, id broker.PermitID) (int64, error)
-	// AllocationAt returns the project's allocation at a site that is valid at t.
+	// AllocationAt returns the project's allocation at a site that is valid at
+	// t: of several one that is not frozen before one that is, then the one with
+	// most left.
 	AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error)
+	// Reserved returns a reservation of the project and the allocation that it
+	// was taken from, as that is now; a zero allocation if it was from none.
+	Reserved(ctx context.Context, project broker.ProjectID, id broker.ReservationID) (broker.Reservation, broker.Allocation, error)
 	// Idempotent returns the job that an earlier Admit stored under the key, or
 	// KindNotFound; KindConflict with code "idempotency_reused" if the request
 	// differed.
 	Idempotent(ctx context.Context, project broker.ProjectID, key Idempotency) (broker.Job, broker.Decision, error)
 	// Admit writes everything in one transaction or nothing. It answers
-	// KindQuota with code "budget_exceeded" when the reservation does not fit
-	// the allocation at that moment, and behaves as Idempotent when the key is
+	// KindQuota when the allocation has no room for the reservation at that
+	// moment, with the code of the term that it does not meet: budget_exceeded,
+	// allocation_frozen, allocation_gpus_in_use, allocation_jobs_in_use or
+	// walltime_over_allocation. It behaves as Idempotent when the key is
 	// already taken. It sets the decision's ledger index.
 	Admit(ctx context.Context, r AdmitRecord) (broker.Job, broker.Decision, error)
 	// Clear writes a clearance in one transaction: the decision, its ledger row,

@@ -231,10 +231,9 @@ func (s *Service) record(r Request, f Facts, p broker.PermitRecord, spec, in []b
 	switch broker.Verdict(res.Verdict) {
 	case broker.VerdictAllow:
 		job.State = broker.JobAdmitted
-		rec.Reservation = &broker.Reservation{
-			ID: broker.NewID[broker.ReservationID]("res"), Allocation: f.Allocation.ID, Job: job.ID,
-			GPUSeconds: r.Spec.Resources.GPUSeconds(f.Site.KillMargin),
-		}
+		need := f.reservation()
+		need.ID, need.Job = broker.NewID[broker.ReservationID]("res"), job.ID
+		rec.Reservation = &need
 		rec.Attempt = &broker.Attempt{
 			ID: broker.NewID[broker.AttemptID]("att"), Tenant: person.Tenant, Project: person.Project, Job: job.ID,
 			Number: 1, State: broker.AttemptPackaging, Reservation: rec.Reservation.ID, CreatedAt: f.Now, UpdatedAt: f.Now,

@@ -13,7 +13,13 @@ const (
 	KindPermitImport = "permit_import"
 	KindPermitStatus = "permit_status"
 	KindRelease      = "release"
+	KindAllocation   = "allocation" // an operator's act on GPU time, in the chain of its project
 )
+
+// ProjectChain is what Entry.Permit says of an act that is about a project and
+// no permit of it: such acts form a chain of their own, with its own key. The
+// space keeps it apart from every permit, whose identifiers have none.
+func ProjectChain(p broker.ProjectID) broker.PermitID { return broker.PermitID("project " + p) }
 
 // Entry is what a store is asked to append in the transaction of the decision
 // or act that it records. The ledger adds salt, pseudonym, sequence and the
@@ -21,7 +27,7 @@ const (
 type Entry struct {
 	Kind     string
 	Tenant   broker.TenantID
-	Permit   broker.PermitID
+	Permit   broker.PermitID // or a ProjectChain
 	Person   broker.PersonID // who asked or acted
 	Document []byte          // the exact bytes that the leaf commits to
 	At       time.Time

@@ -3,8 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -82,7 +80,8 @@ func consistent(r admission.AdmitRecord) error {
 	if ok && allowed {
 		a := r.Attempt
 		ok = a.State == broker.AttemptPackaging && a.Job == j.ID && a.Tenant == j.Tenant && a.Project == j.Project &&
-			a.Reservation == r.Reservation.ID && r.Reservation.Job == j.ID && r.Reservation.GPUSeconds >= 0
+			a.Reservation == r.Reservation.ID && r.Reservation.Job == j.ID && r.Reservation.GPUSeconds >= 0 && r.Reservation.Weight > 0 &&
+			r.Reservation.Weight.Charge(r.Reservation.Unweighted) == r.Reservation.GPUSeconds && r.Reservation.GPUs == j.Spec.Resources.GPUs()
 	}
 	if !ok {
 		return invalid("admission_inconsistent", "the parts of an admission do not belong together", string(j.ID))
@@ -150,75 +149,4 @@ func insertAttempt(ctx context.Context, t *tx, a broker.Attempt, now time.Time) 
 		return fmt.Errorf("insert attempt %s: %w", a.ID, err)
 	}
 	return tellAttempt(ctx, t, a, now)
-}
-
-// reserve sets GPU time aside, if the grant holds it at this moment (P3).
-func reserve(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, now time.Time) error {
-	if r.Allocation != "" || r.GPUSeconds > 0 {
-		n, err := t.exec(ctx, `UPDATE allocation SET reserved = reserved + ?1
-			WHERE id = ?2 AND project_id = ?3 AND site_id = ?4 AND valid_from <= ?5 AND valid_until > ?5
-			AND (?1 = 0 OR reserved + used + ?1 <= granted)`, r.GPUSeconds, r.Allocation, j.Project, j.Site, micros(now))
-		if err != nil {
-			return fmt.Errorf("reserve: %w", err)
-		}
-		if n != 1 {
-			return overBudget(ctx, t, r)
-		}
-	}
-	if _, err := t.exec(ctx, `INSERT INTO permit_use (tenant_id, project_id, permit_id, reserved, used) VALUES (?, ?, ?, ?, 0)
-		ON CONFLICT (project_id, permit_id) DO UPDATE SET reserved = reserved + excluded.reserved`,
-		j.Tenant, j.Project, j.Spec.Permit, r.GPUSeconds); err != nil {
-		return fmt.Errorf("count the permit's use: %w", err)
-	}
-	_, err := t.exec(ctx, `INSERT INTO reservation (id, tenant_id, project_id, allocation_id, job_id, gpu_seconds, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.ID, j.Tenant, j.Project, null(r.Allocation), j.ID, r.GPUSeconds, micros(now))
-	if err != nil {
-		return fmt.Errorf("insert reservation: %w", err)
-	}
-	return nil
-}
-
-func overBudget(ctx context.Context, t *tx, r broker.Reservation) error {
-	a, err := only(ctx, t, `SELECT `+allocationColumns+` WHERE id = ?`, []any{r.Allocation}, scanAllocation)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	return &broker.Error{
-		Kind: broker.KindQuota, Code: "budget_exceeded", Message: "the allocation does not hold what the job reserves",
-		Rule:  "GPUs × (walltime + the site's kill margin) fit what the allocation has left while it is valid",
-		Value: fmt.Sprintf("%d GPU-seconds needed, %d left", r.GPUSeconds, a.Available()),
-		Help:  "ask for less walltime or fewer GPUs, or wait until running jobs give back what they did not use",
-		Who:   "the AI Factory operator who grants allocations",
-	}
-}
-
-// settle books what an attempt used and gives the rest back, once.
-func settle(ctx context.Context, t *tx, a broker.Attempt, booked int64, now time.Time) error {
-	if booked < 0 {
-		return invalid("usage_negative", "usage is not negative", fmt.Sprint(booked))
-	}
-	var allocation sql.NullString
-	var held int64
-	var permit broker.PermitID
-	err := t.get(ctx, `SELECT r.allocation_id, r.gpu_seconds, j.permit_id FROM reservation r JOIN job j ON j.id = r.job_id
-		WHERE r.id = ? AND r.settled_at IS NULL`, []any{a.Reservation}, &allocation, &held, &permit)
-	if err != nil {
-		return fmt.Errorf("read the open reservation of %s: %w", a.ID, missing(err, "open reservation", string(a.Reservation)))
-	}
-	if _, err := t.exec(ctx, `UPDATE reservation SET settled_at = ?, booked = ? WHERE id = ?`, micros(now), booked, a.Reservation); err != nil {
-		return fmt.Errorf("settle: %w", err)
-	}
-	n, err := t.exec(ctx, `UPDATE permit_use SET reserved = reserved - ?, used = used + ? WHERE project_id = ? AND permit_id = ?`,
-		held, booked, a.Project, permit)
-	if err != nil || n != 1 {
-		return fmt.Errorf("count the permit's use (%d rows): %w", n, rowMissing(err))
-	}
-	if !allocation.Valid {
-		return nil
-	}
-	n, err = t.exec(ctx, `UPDATE allocation SET reserved = reserved - ?, used = used + ? WHERE id = ?`, held, booked, allocation.String)
-	if err != nil || n != 1 {
-		return fmt.Errorf("give back to the allocation (%d rows): %w", n, rowMissing(err))
-	}
-	return nil
 }

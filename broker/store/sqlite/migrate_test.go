@@ -37,6 +37,7 @@ func fill(t *testing.T, s *sqlite.Store) storetest.Fixture {
 		_, err := s.ApplyEvents(t.Context(), []broker.Event{o.Event})
 		require.NoError(t, err)
 	}
+	f.Change(t, broker.ActAdjust, func(a *broker.Allocation) { a.MaxGPUs = 100 })
 	log, _ := storetest.NewLog(t, s)
 	_, err = log.Checkpoint(t.Context())
 	require.NoError(t, err)
@@ -67,6 +68,33 @@ func TestMigrationsGoUpDownAndUpOnAFilledDatabase(t *testing.T) {
 	require.NoError(t, s.Get(t.Context(), schema, &after))
 	require.Equal(t, before, after)
 	fill(t, s)
+}
+
+// Reservations that are open while a broker is updated keep their place.
+func TestReservationsOutliveTheMigrationThatWeighsThem(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "valico.db")
+	s := open(t, path)
+	f := fill(t, s)
+	want := f.Grant(t)
+	require.NoError(t, s.Close())
+	db, p, err := sqlite.Provider(t.Context(), path)
+	require.NoError(t, err)
+	_, err = p.DownTo(t.Context(), 4)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	s = open(t, path)
+	f.Store = s
+	got := f.Grant(t)
+	require.Equal(t, want.OpenJobs, got.OpenJobs)
+	require.Equal(t, want.Reserved, got.Reserved)
+	var n int
+	require.NoError(t, s.Get(t.Context(), `SELECT count(*) FROM reservation WHERE unweighted <> gpu_seconds OR weight <> 1000`, &n))
+	require.Zero(t, n)
+	_, a := f.Admit(t, 7)
+	c := f.Claim(t, a.ID)
+	f.Take(t, &c, storetest.Done(broker.OutcomeCancelled, 0))
+	require.Equal(t, want.Reserved, f.Grant(t).Reserved)
 }
 
 func TestAFileOfANewerVersionIsRefused(t *testing.T) {
@@ -146,6 +174,11 @@ func TestTheDatabaseItselfRefusesWhatWouldBreakAPromise(t *testing.T) {
 		"P1: another order":                `UPDATE attempt SET order_bytes = x'00' WHERE order_bytes IS NOT NULL`,
 		"P1: born ready":                   `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id, version, due_at, created_at, updated_at) SELECT 'x', tenant_id, project_id, job_id, 9, 'ready', 'x', 1, 1, 1, 1 FROM attempt LIMIT 1`,
 		"P3: more than granted":            `UPDATE allocation SET reserved = granted + 1`,
+		"P3: a grant below its use":        `UPDATE allocation SET granted = reserved + used - 1`,
+		"P3: reserved while frozen":        `UPDATE allocation SET frozen = 1, reserved = reserved + 1`,
+		"P3: more jobs than it takes":      `UPDATE allocation SET max_jobs = 1, open_jobs = open_jobs + 9`,
+		"P3: more GPUs than it gives":      `UPDATE allocation SET max_gpus = 1, open_gpus = open_gpus + 9`,
+		"P3: another weight":               `UPDATE reservation SET weight = 1 WHERE settled_at IS NULL`,
 		"P3: less than nothing":            `UPDATE allocation SET reserved = -1`,
 		"P3: settled twice":                `UPDATE reservation SET booked = 1 WHERE settled_at IS NOT NULL`,
 		"P4: back from done":               `UPDATE attempt SET state = 'running', outcome = NULL, finished_at = NULL WHERE state = 'done'`,

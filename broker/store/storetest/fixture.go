@@ -56,6 +56,7 @@ func Fill(tb testing.TB, s Store, gpuSeconds int64) Fixture {
 	f.Allocation = broker.Allocation{
 		ID: broker.NewID[broker.AllocationID]("alc"), Tenant: tenant, Project: project, Site: f.Site.ID,
 		AccessMode: "playground", GPUSeconds: gpuSeconds, ValidFrom: f.now.Add(-time.Hour), ValidUntil: f.now.Add(24 * time.Hour),
+		Version: 1,
 	}
 	require.NoError(tb, s.AddAllocation(ctx, f.Allocation))
 	return f
@@ -95,6 +96,7 @@ func (f Fixture) Admission(tb testing.TB, verdict broker.Verdict, reserve int64)
 		job.State = broker.JobAdmitted
 		r.Reservation = &broker.Reservation{
 			ID: broker.NewID[broker.ReservationID]("res"), Allocation: f.Allocation.ID, Job: job.ID, GPUSeconds: reserve,
+			Unweighted: reserve, Weight: broker.WeightOne, GPUs: spec.Resources.GPUs(),
 		}
 		r.Attempt = &broker.Attempt{
 			ID: broker.NewID[broker.AttemptID]("att"), Tenant: f.Tenant, Project: f.Project, Job: job.ID, Number: 1,

@@ -39,6 +39,12 @@ type Accounts interface {
 	UpdateSite(ctx context.Context, site broker.Site) error
 	AddAllocation(ctx context.Context, a broker.Allocation) error
 	Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error)
+	CreateAllocation(ctx context.Context, a broker.Allocation, act broker.AllocationAct, e ledger.Entry) (broker.Allocation, error)
+	ChangeAllocation(ctx context.Context, a broker.Allocation, act broker.AllocationAct, e ledger.Entry) (broker.Allocation, error)
+	Allocation(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) (broker.Allocation, error)
+	TenantAllocations(ctx context.Context, tenant broker.TenantID) ([]broker.Allocation, error)
+	AllocationActs(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) ([]broker.AllocationAct, error)
+	Usage(ctx context.Context, q broker.UsageQuery) ([]broker.UsageRow, error)
 }
 
 // Records is what people read and what authorities bring.
@@ -60,6 +66,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a token names its person until it ends":               tokenNamesPerson,
 		"a site is found by name and id":                       siteByNameAndID,
 		"the allocation valid at a moment is found":            allocationAtMoment,
+		"an allocation changes by acts of its newest version":  allocationActs,
+		"each term of an allocation is held":                   allocationTerms,
+		"a reservation is settled at its own weight":           weightKept,
+		"usage sums what was booked":                           usageSums,
 		"a permit version has one text":                        permitHasOneText,
 		"a permit's status only grows newer":                   statusOnlyNewer,
 		"an admission is written whole":                        admissionWhole,

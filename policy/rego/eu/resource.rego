@@ -23,7 +23,7 @@ gpus_granted if lib.at_most(lib.gpus, lib.document.spe.max_gpus)
 #   code: gpu_hours_over_permit
 #   article: 67(2)(i)
 #   valid_from: "2026-11-01"
-deny contains lib.reason("gpu_hours_over_permit", "permit_condition", ["budget", "needed"], {"used": lib.value(["permits", 0, "gpu_seconds_used"]), "allowed": lib.value(["permits", 0, "document", "spe", "gpu_hours"])}) if {
+deny contains lib.reason("gpu_hours_over_permit", "permit_condition", ["budget", "gpu_seconds"], {"used": lib.value(["permits", 0, "gpu_seconds_used"]), "allowed": lib.value(["permits", 0, "document", "spe", "gpu_hours"])}) if {
 	not hours_granted
 }
 

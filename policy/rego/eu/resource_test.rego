@@ -7,7 +7,7 @@ resource_cases := {
 		"base": "admission",
 		"patch": [{"op": "remove", "path": "/site/kill_margin_seconds"}],
 		"want": {
-			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.needed"},
+			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.gpu_seconds"},
 			{"code": "permit_ends_too_soon", "basis": "permit_condition", "params": {"allowed": "2028-05-04T00:00:00Z", "margin": "missing", "value": "3550"}, "path": "job.resources.walltime_seconds"},
 		},
 	},
@@ -34,7 +34,7 @@ resource_cases := {
 	"more GPU-hours than granted": {
 		"base": "admission",
 		"patch": [{"op": "replace", "path": "/permits/0/gpu_seconds_used", "value": 331121}],
-		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "331121", "value": "28880"}, "path": "budget.needed"}},
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "331121", "value": "28880"}, "path": "budget.gpu_seconds"}},
 	},
 	"missing use": {
 		"base": "admission",
@@ -42,20 +42,20 @@ resource_cases := {
 			{"op": "remove", "path": "/permits/0/gpu_seconds_used"},
 			{"op": "replace", "path": "/permits/0/document/spe/gpu_hours", "value": 0},
 		],
-		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "0", "used": "missing", "value": "28880"}, "path": "budget.needed"}},
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "0", "used": "missing", "value": "28880"}, "path": "budget.gpu_seconds"}},
 	},
 	"missing nodes": {
 		"base": "admission",
 		"patch": [{"op": "remove", "path": "/job/resources/nodes"}],
 		"want": {
-			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.needed"},
+			{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "28880"}, "path": "budget.gpu_seconds"},
 			{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "8", "nodes": "missing", "value": "4"}, "path": "job.resources.gpus_per_node"},
 		},
 	},
 	"missing need": {
 		"base": "admission",
-		"patch": [{"op": "remove", "path": "/budget/needed"}],
-		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "missing"}, "path": "budget.needed"}},
+		"patch": [{"op": "remove", "path": "/budget/gpu_seconds"}],
+		"want": {{"code": "gpu_hours_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "used": "3600", "value": "missing"}, "path": "budget.gpu_seconds"}},
 	},
 }
 

@@ -21,7 +21,10 @@ gpus := input.job.resources.nodes * input.job.resources.gpus_per_node
 # What one attempt may take, the site's time to kill it included.
 run_seconds := input.job.resources.walltime_seconds + input.site.kill_margin_seconds
 
-gpu_seconds := max([input.budget.needed, gpus * run_seconds])
+gpu_seconds := max([input.budget.gpu_seconds, gpus * run_seconds])
+
+# What the allocation is charged for it, in thousandths.
+charge := max([input.budget.needed * 1000, gpu_seconds * input.budget.weight])
 
 # Entry j of the site's registry is the dataset that use i means.
 entry(i, j) if {

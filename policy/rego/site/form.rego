@@ -106,7 +106,7 @@ lists := {
 # What decides must be there. Fields that only describe are left out; they are
 # listed, with a reason each, in fields_test.go.
 keys := {
-	"budget": {"allocation", "available", "granted", "needed", "valid_from", "valid_until"},
+	"budget": {"access_mode", "allocation", "available", "frozen", "gpu_seconds", "granted", "max_gpus", "max_jobs", "max_wall_seconds", "needed", "open_gpus", "open_jobs", "valid_from", "valid_until", "weight"},
 	"component": {"digest"},
 	"condition": {"id", "text"},
 	"config": {"architecture", "args_escaped", "cmd", "diff_ids", "entrypoint", "env", "exposed_ports", "labels", "os", "os_features", "os_version", "stop_signal", "user", "variant", "volumes", "workdir"},

@@ -138,6 +138,83 @@ deny contains lib.reason("budget_exceeded", "contract", ["budget", "needed"], {"
 	not budget_holds
 }
 
+# An admitted job has its place: terms that an operator changed since are for
+# the jobs that come after it. This and the next three are asked at admission.
+# METADATA
+# title: The allocation is not frozen
+# custom:
+#   code: allocation_frozen
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("allocation_frozen", "contract", ["budget", "frozen"], {"allocation": lib.value(["budget", "allocation"])}) if {
+	allocation
+	not lib.clearance
+	not input.budget.frozen == false
+}
+
+# METADATA
+# title: The GPUs of the type cost what the allocation says
+# custom:
+#   code: weight_malformed
+#   article: contract
+#   valid_from: "2026-11-01"
+deny contains lib.reason("weight_malformed", "contract", ["budget", "weight"], {}) if {
+	not weighted
+}
+
+weighted if lib.at_most(1, input.budget.weight)
+
+# METADATA
+# title: No more GPUs at once than the allocation gives
+# custom:
+#   code: allocation_gpus_in_use
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("allocation_gpus_in_use", "contract", ["budget", "open_gpus"], {"needed": lib.value(["job", "resources", "gpus_per_node"]), "nodes": lib.value(["job", "resources", "nodes"]), "allowed": lib.value(["budget", "max_gpus"])}) if {
+	allocation
+	not lib.clearance
+	not gpus_free
+}
+
+# Zero sets no limit, here and below.
+gpus_free if input.budget.max_gpus == 0
+
+gpus_free if lib.gpus == 0
+
+gpus_free if lib.at_most(input.budget.open_gpus + lib.gpus, input.budget.max_gpus)
+
+# METADATA
+# title: No more jobs at once than the allocation takes
+# custom:
+#   code: allocation_jobs_in_use
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("allocation_jobs_in_use", "contract", ["budget", "open_jobs"], {"allowed": lib.value(["budget", "max_jobs"])}) if {
+	allocation
+	not lib.clearance
+	not job_fits
+}
+
+job_fits if input.budget.max_jobs == 0
+
+job_fits if lib.at_most(input.budget.open_jobs + 1, input.budget.max_jobs)
+
+# METADATA
+# title: No more time for one job than the allocation gives
+# custom:
+#   code: walltime_over_allocation
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("walltime_over_allocation", "contract", ["job", "resources", "walltime_seconds"], {"allowed": lib.value(["budget", "max_wall_seconds"])}) if {
+	allocation
+	not lib.clearance
+	not walltime_given
+}
+
+walltime_given if input.budget.max_wall_seconds == 0
+
+walltime_given if lib.at_most(input.job.resources.walltime_seconds, input.budget.max_wall_seconds)
+
 nodes_there if lib.at_most(input.job.resources.nodes, input.site.max_nodes)
 
 cpus_there if lib.at_most(input.job.resources.cpus_per_node, input.site.cpus_per_node)
@@ -146,4 +223,4 @@ memory_there if lib.at_most(input.job.resources.memory_mib, input.site.memory_mi
 
 walltime_there if lib.at_most(input.job.resources.walltime_seconds, input.site.max_wall_seconds)
 
-budget_holds if lib.at_most(lib.gpu_seconds, input.budget.available)
+budget_holds if lib.at_most(lib.charge, input.budget.available * 1000)

@@ -32,6 +32,7 @@ resource_cases := {
 		"base": "admission",
 		"patch": [{"op": "remove", "path": "/job/resources/nodes"}],
 		"want": {
+			{"code": "allocation_gpus_in_use", "basis": "contract", "params": {"allowed": "16", "needed": "4", "nodes": "missing", "value": "4"}, "path": "budget.open_gpus"},
 			{"code": "budget_exceeded", "basis": "contract", "params": {"available": "360000", "granted": "720000", "value": "28880"}, "path": "budget.needed"},
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "job.resources.nodes"},
 			{"code": "nodes_over_site", "basis": "contract", "params": {"allowed": "4", "value": "missing"}, "path": "job.resources.nodes"},
@@ -193,6 +194,192 @@ resource_cases := {
 		"want": {
 			{"code": "budget_exceeded", "basis": "contract", "params": {"available": "360000", "granted": "720000", "value": "missing"}, "path": "budget.needed"},
 			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.needed"},
+		},
+	},
+	"frozen allocation": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/frozen", "value": true}],
+		"want": {{"code": "allocation_frozen", "basis": "contract", "params": {"allocation": "alc_1", "value": "true"}, "path": "budget.frozen"}},
+	},
+	"frozen since it was admitted": {
+		"base": "clearance",
+		"patch": [{"op": "replace", "path": "/budget/frozen", "value": true}],
+		"want": set(),
+	},
+	"frozen is no word": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/frozen", "value": "no"}],
+		"want": {{"code": "allocation_frozen", "basis": "contract", "params": {"allocation": "alc_1", "value": "no"}, "path": "budget.frozen"}},
+	},
+	"missing frozen": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/frozen"}],
+		"want": {
+			{"code": "allocation_frozen", "basis": "contract", "params": {"allocation": "alc_1", "value": "missing"}, "path": "budget.frozen"},
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.frozen"},
+		},
+	},
+	"the dearer type to the last second": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/weight", "value": 1500},
+			{"op": "replace", "path": "/budget/needed", "value": 43320},
+			{"op": "replace", "path": "/budget/available", "value": 43320},
+		],
+		"want": set(),
+	},
+	"the dearer type a second short": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/weight", "value": 1500},
+			{"op": "replace", "path": "/budget/needed", "value": 43320},
+			{"op": "replace", "path": "/budget/available", "value": 43319},
+		],
+		"want": {{"code": "budget_exceeded", "basis": "contract", "params": {"available": "43319", "granted": "720000", "value": "43320"}, "path": "budget.needed"}},
+	},
+	"weight left out of the need": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/weight", "value": 1500},
+			{"op": "replace", "path": "/budget/available", "value": 43319},
+		],
+		"want": {{"code": "budget_exceeded", "basis": "contract", "params": {"available": "43319", "granted": "720000", "value": "28880"}, "path": "budget.needed"}},
+	},
+	"the cheaper type": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/weight", "value": 250},
+			{"op": "replace", "path": "/budget/needed", "value": 7220},
+			{"op": "replace", "path": "/budget/available", "value": 7220},
+		],
+		"want": set(),
+	},
+	"no weight": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/weight", "value": 0}],
+		"want": {{"code": "weight_malformed", "basis": "contract", "params": {"value": "0"}, "path": "budget.weight"}},
+	},
+	"missing weight": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/weight"}],
+		"want": {
+			{"code": "budget_exceeded", "basis": "contract", "params": {"available": "360000", "granted": "720000", "value": "28880"}, "path": "budget.needed"},
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.weight"},
+			{"code": "weight_malformed", "basis": "contract", "params": {"value": "missing"}, "path": "budget.weight"},
+		},
+	},
+	"the last GPUs of the allocation": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/open_gpus", "value": 8}],
+		"want": set(),
+	},
+	"one GPU more than there is": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/open_gpus", "value": 9}],
+		"want": {{"code": "allocation_gpus_in_use", "basis": "contract", "params": {"allowed": "16", "needed": "4", "nodes": "2", "value": "9"}, "path": "budget.open_gpus"}},
+	},
+	"no limit of GPUs": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/open_gpus", "value": 9000},
+			{"op": "replace", "path": "/budget/max_gpus", "value": 0},
+		],
+		"want": set(),
+	},
+	"GPUs limited since it was admitted": {
+		"base": "clearance",
+		"patch": [{"op": "replace", "path": "/budget/max_gpus", "value": 1}],
+		"want": set(),
+	},
+	"a job without GPUs in a full allocation": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/open_gpus", "value": 99},
+			{"op": "replace", "path": "/job/resources/gpus_per_node", "value": 0},
+			{"op": "replace", "path": "/budget/needed", "value": 0},
+			{"op": "replace", "path": "/budget/gpu_seconds", "value": 0},
+		],
+		"want": set(),
+	},
+	"missing limit of GPUs": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/max_gpus"}],
+		"want": {
+			{"code": "allocation_gpus_in_use", "basis": "contract", "params": {"allowed": "missing", "needed": "4", "nodes": "2", "value": "4"}, "path": "budget.open_gpus"},
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.max_gpus"},
+		},
+	},
+	"missing open GPUs": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/open_gpus"}],
+		"want": {
+			{"code": "allocation_gpus_in_use", "basis": "contract", "params": {"allowed": "16", "needed": "4", "nodes": "2", "value": "missing"}, "path": "budget.open_gpus"},
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.open_gpus"},
+		},
+	},
+	"the last job of the allocation": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/open_jobs", "value": 9}],
+		"want": set(),
+	},
+	"one job more than it takes": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/open_jobs", "value": 10}],
+		"want": {{"code": "allocation_jobs_in_use", "basis": "contract", "params": {"allowed": "10", "value": "10"}, "path": "budget.open_jobs"}},
+	},
+	"no limit of jobs": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/budget/open_jobs", "value": 9000},
+			{"op": "replace", "path": "/budget/max_jobs", "value": 0},
+		],
+		"want": set(),
+	},
+	"missing limit of jobs": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/max_jobs"}],
+		"want": {
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.max_jobs"},
+			{"code": "allocation_jobs_in_use", "basis": "contract", "params": {"allowed": "missing", "value": "2"}, "path": "budget.open_jobs"},
+		},
+	},
+	"missing open jobs": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/open_jobs"}],
+		"want": {
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.open_jobs"},
+			{"code": "allocation_jobs_in_use", "basis": "contract", "params": {"allowed": "10", "value": "missing"}, "path": "budget.open_jobs"},
+		},
+	},
+	"a job as long as the allocation gives": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/max_wall_seconds", "value": 3550}],
+		"want": set(),
+	},
+	"a job longer than the allocation gives": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/max_wall_seconds", "value": 3549}],
+		"want": {{"code": "walltime_over_allocation", "basis": "contract", "params": {"allowed": "3549", "value": "3550"}, "path": "job.resources.walltime_seconds"}},
+	},
+	"no limit of time": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/budget/max_wall_seconds", "value": 0}],
+		"want": set(),
+	},
+	"missing limit of time": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/max_wall_seconds"}],
+		"want": {
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.max_wall_seconds"},
+			{"code": "walltime_over_allocation", "basis": "contract", "params": {"allowed": "missing", "value": "3550"}, "path": "job.resources.walltime_seconds"},
+		},
+	},
+	"missing GPU-seconds": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/budget/gpu_seconds"}],
+		"want": {
+			{"code": "budget_exceeded", "basis": "contract", "params": {"available": "360000", "granted": "720000", "value": "28880"}, "path": "budget.needed"},
+			{"code": "input_incomplete", "basis": "contract", "params": {"value": "missing"}, "path": "budget.gpu_seconds"},
 		},
 	},
 	"missing available": {
