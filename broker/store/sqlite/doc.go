@@ -5,11 +5,12 @@
 //
 //	reads  ─▶ pool of connections that cannot write
 //	writes ─▶ queue ─▶ one goroutine, one connection:
-//	          BEGIN IMMEDIATE; per request { SAVEPOINT; statements; RELEASE }; COMMIT
+//	          BEGIN IMMEDIATE; statements; per further request { SAVEPOINT; statements; RELEASE }; COMMIT
 //
 // A write is answered after the COMMIT that holds it is on disk (WAL,
-// synchronous=FULL). Up to 64 waiting requests share one COMMIT; each runs under
-// its own savepoint, so that one that fails takes none of the others with it.
+// synchronous=FULL). Up to 64 requests share one COMMIT, those that come while it
+// is being prepared too. When the first fails the transaction ends with it; each
+// further one has its own savepoint and takes none of the others with it.
 // Two writing connections would block each other for seconds.
 //
 // Invariants that must never break: an exported method is one transaction; an
