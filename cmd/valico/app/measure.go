@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
@@ -27,6 +28,12 @@ func measured(ctx context.Context, s broker.Site) (broker.Site, error) {
 				Rule: "a capability that real data need counts only once it was measured at the site",
 				Help: "leave it out: the site then runs synthetic data only", Who: "the site operator",
 			}
+		}
+	}
+	if s.KillMargin < 0 || s.KillMargin > 24*time.Hour || s.MaxWall <= 0 || s.MaxWall > 366*24*time.Hour {
+		return s, &broker.Error{
+			Kind: broker.KindInvalid, Code: "site_times", Message: "the site's times cannot be", Value: fmt.Sprintf("max_wall %s, kill_margin %s", s.MaxWall, s.KillMargin),
+			Rule: "a job runs at most 366 days and is killed at most a day after it was asked to end", Help: "correct the site file", Who: "the site operator",
 		}
 	}
 	if s.Scheduler == schedulerLocal {

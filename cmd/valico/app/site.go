@@ -215,13 +215,14 @@ func lookup(account string) (uid, gid int, err error) {
 }
 
 // siteAdder is the record with one addition: a site that was admitted gets its
-// agent at once. A site whose agent cannot be had is not admitted.
+// agent at once. A site whose agent cannot be had is not admitted: it would keep
+// the next broker from starting.
 type siteAdder struct {
 	*sqlite.Store
 	app *App
 }
 
-// AddSite measures the site, writes the record and starts the agent.
+// AddSite measures the site, starts the agent and writes the record.
 func (s siteAdder) AddSite(ctx context.Context, site broker.Site) error {
 	site, err := measured(ctx, site)
 	if err != nil {
@@ -230,8 +231,29 @@ func (s siteAdder) AddSite(ctx context.Context, site broker.Site) error {
 	if err := checkDatasets(site.Datasets); err != nil {
 		return err
 	}
-	if err := s.Store.AddSite(ctx, site); err != nil {
+	if _, err := s.Store.Site(ctx, site.Name); broker.KindOf(err) != broker.KindNotFound {
+		if err != nil {
+			return err
+		}
+		return s.Store.AddSite(ctx, site) // which says that the name is taken
+	}
+	if err := s.app.attach(context.WithoutCancel(ctx), site); err != nil { // the agent outlives the request
 		return err
 	}
-	return s.app.attach(context.WithoutCancel(ctx), site) // the agent outlives the request
+	if err := s.Store.AddSite(ctx, site); err != nil {
+		return errors.Join(err, s.app.detach(site.ID))
+	}
+	return nil
+}
+
+// detach lets a site's agent go; what it holds of the site ends with the broker.
+func (a *App) detach(id broker.SiteID) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.sites[id]
+	delete(a.sites, id)
+	if !ok {
+		return nil
+	}
+	return s.close()
 }
