@@ -132,5 +132,5 @@ type Usage struct {
 	GPUSeconds int64
 	CPUSeconds int64
 	Elapsed    time.Duration
-	Method     string // "slurmdb", "spool", "estimate"
+	Method     string // "slurmdb", "nomad", "spool", "estimate"
 }

@@ -1,0 +1,175 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+const (
+	maxBody   = 32 << 20  // of one answer; a page of 500 allocations has about 1.5 MiB
+	maxStream = 256 << 20 // of one event stream, which is then opened again
+	pageSize  = 500
+)
+
+// TLS are the files of a connection with TLS.
+type TLS struct{ CACert, Cert, Key, ServerName string }
+
+// newClient makes a client that reads no environment, follows no redirect (its
+// token would go along), uses no proxy and reads no body without an end.
+func newClient(c Config, sent *atomic.Int64) (*api.Client, error) {
+	u, err := url.Parse(c.Address)
+	if err != nil {
+		return nil, fmt.Errorf("nomad: address: %w", err)
+	}
+	ip := net.ParseIP(u.Hostname())
+	switch {
+	case u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return nil, fmt.Errorf("nomad: %q is no http or https address", c.Address)
+	case u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()):
+		return nil, fmt.Errorf("nomad: %q: the token would travel in clear text, so use https", c.Address)
+	}
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("nomad: no default transport")
+	}
+	t = t.Clone()
+	t.Proxy, t.MaxConnsPerHost, t.ResponseHeaderTimeout = nil, 16, c.CallTimeout
+	h := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if u.Scheme == "https" {
+		tc := &api.TLSConfig{CACert: c.TLS.CACert, ClientCert: c.TLS.Cert, ClientKey: c.TLS.Key, TLSServerName: c.TLS.ServerName}
+		t.TLSClientConfig = minTLS()
+		if err := api.ConfigureTLS(h, tc); err != nil {
+			return nil, fmt.Errorf("nomad: TLS: %w", err)
+		}
+	}
+	h.Transport = &bounded{next: t, sent: sent}
+	cl, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, Namespace: c.Namespace, HttpClient: h})
+	if err != nil {
+		return nil, fmt.Errorf("nomad: %w", err)
+	}
+	return cl, nil
+}
+
+// bounded counts requests and ends bodies that are too long.
+type bounded struct {
+	next *http.Transport
+	sent *atomic.Int64
+}
+
+// RoundTrip sends a request.
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	b.sent.Add(1)
+	resp, err := b.next.RoundTrip(r)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // http.Client names the request
+	}
+	left := int64(maxBody)
+	if r.URL.Path == "/v1/event/stream" {
+		left = maxStream
+	}
+	resp.Body = &body{ReadCloser: resp.Body, left: left}
+	return resp, nil
+}
+
+type body struct {
+	io.ReadCloser
+
+	left int64
+}
+
+var errTooLong = errors.New("the answer is too long")
+
+// Read reads up to the limit and then fails.
+func (b *body) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooLong
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err //nolint:wrapcheck // io.EOF travels as it is
+}
+
+// token reads the token anew for each call, so that a site can renew it.
+func (s *Scheduler) token() (string, error) {
+	if s.cfg.TokenFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(s.cfg.TokenFile)
+	if err != nil {
+		return "", unavailable("read the agent's Nomad token", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// query returns the options of one read; done gives its deadline back. The
+// client writes into them, so no two calls share them.
+func (s *Scheduler) query(ctx context.Context) (*api.QueryOptions, context.CancelFunc, error) {
+	tok, err := s.token()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, done := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	return (&api.QueryOptions{Namespace: s.cfg.Namespace, AuthToken: tok}).WithContext(ctx), done, nil
+}
+
+func (s *Scheduler) write(ctx context.Context) (*api.WriteOptions, context.CancelFunc, error) {
+	tok, err := s.token()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, done := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	return (&api.WriteOptions{Namespace: s.cfg.Namespace, AuthToken: tok}).WithContext(ctx), done, nil
+}
+
+// list reads all pages of a list.
+func list[T any](ctx context.Context, s *Scheduler, op, filter string, params map[string]string,
+	page func(*api.QueryOptions) ([]T, *api.QueryMeta, error),
+) ([]T, error) {
+	var out []T
+	next := ""
+	for {
+		q, done, err := s.query(ctx)
+		if err != nil {
+			return nil, err
+		}
+		q.Filter, q.PerPage, q.NextToken, q.Params = filter, pageSize, next, map[string]string{}
+		maps.Copy(q.Params, params)
+		some, meta, err := page(q)
+		done()
+		if err != nil {
+			return nil, translate(op, err)
+		}
+		out = append(out, some...)
+		if meta == nil || meta.NextToken == "" || meta.NextToken == next {
+			return out, nil
+		}
+		next = meta.NextToken
+	}
+}
+
+// pause waits unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,39 @@
+// Package nomad lets an agent run its launches on a Nomad cluster, through
+// HashiCorp's own API client. It satisfies the port agent.Scheduler.
+//
+//	Submit ─▶ account mapped? ─▶ job of that id? ─ours─▶ compare with what was asked for
+//	                                             ├none─▶ register, create-only ─▶ compare
+//	                                             └else─▶ refuse: the name is taken
+//	Watch  ─▶ jobs, evaluations, allocations: one list each ─▶ state ─▶ end what may not go on
+//
+// At most once. The job's id is the launch's name and a registration enforces
+// index 0, so a repeated or late request finds the first. A job of that id with
+// another order's digest or another account is a stranger's. Restarts and
+// reschedules are 0; Nomad replaces an allocation that was lost, preempted or
+// drained all the same, so the oldest allocation is the launch and the job is
+// ended as soon as a replacement could come. valico-exec refuses a second start.
+//
+// Identity. One template makes every job: batch, one task, task.user from
+// Launch.Account and only from accounts that the site maps, the launch's argv,
+// and an environment of PATH and what the launch brings. Nothing names a permit,
+// dataset, project or person: an opaque name and the digest of the order. What
+// Nomad would replace in a string is refused. Nomad collects no output.
+//
+// Truth is the lists. The event stream only says that it is time to list again;
+// without it every Watch lists. Nomad has no time limits: valico-exec keeps its
+// own, and Watch ends a launch one margin later. A launch that waits for GPUs
+// which no healthy node has is evaluated again now and then, since Nomad does
+// not notice that they healed.
+//
+// Nothing is purged, so outcome and usage can be read until Nomad's own
+// collection, and a stopped name cannot start again. A job that lost its GPUs is
+// ended and refused. An answer that cannot be had is KindUnavailable, with a code
+// of its own for a token that is not accepted; a word that is not known is
+// SchedulerUnknown, counted and watched on.
+//
+// A launch has one node: Nomad places the parts of a job one by one.
+//
+// It decides nothing about orders, permits or outputs. Start at nomad.go, then
+// job.go, submit.go and state.go. The contract suite of package adaptertest runs
+// on it against a real agent of deploy/lab/nomad under the build tag integration.
+package nomad

@@ -1,0 +1,176 @@
+package nomad
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+
+	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/broker"
+)
+
+var _ agent.Scheduler = (*Scheduler)(nil)
+
+// Config are a Scheduler's settings; zero values take the defaults named.
+type Config struct {
+	// Address is the URL of a Nomad server; required. Without TLS only loopback.
+	Address string
+	TLS     TLS
+	// TokenFile holds the agent's ACL token; it is read again for each request.
+	// "" sends none.
+	TokenFile string
+	// Accounts are the operating-system accounts that jobs may run as; required.
+	Accounts []string
+	// Namespace holds this site's jobs and no others; "default".
+	Namespace string
+	// Region and NodePool are the same for every job; "" takes Nomad's defaults.
+	Region, NodePool string
+	// Datacenters are where jobs may run; all.
+	Datacenters []string
+	// Priority of every job; 50.
+	Priority int
+	// Driver runs the launch's program as its account; "raw_exec".
+	Driver string
+	// Devices gives the name of Nomad's device for a GPU type, such as
+	// "nvidia/gpu/NVIDIA H100 80GB HBM3". A type that is missing is asked for by
+	// its model's name.
+	Devices map[string]string
+	// MHzPerCPU is how much of Nomad's CPU measure one core is; 1000.
+	MHzPerCPU int
+	// KillMargin is the time from TERM to KILL, and how long after its walltime
+	// a launch is ended that did not end itself; 30 s. A Nomad client allows no
+	// more than its max_kill_timeout.
+	KillMargin time.Duration
+	// CallTimeout bounds one request; 20 s.
+	CallTimeout time.Duration
+	// Relist is how long a list is believed while the event stream is silent;
+	// 15 s. Without a stream every Watch lists.
+	Relist time.Duration
+	// Reevaluate is how often Nomad is asked to look again at what waits for
+	// GPUs: it does not notice by itself that they healed; 1 min.
+	Reevaluate time.Duration
+	Now        func() time.Time // time.Now
+	Log        *slog.Logger     // discards
+	// Step is told the name of each point between two effects and may fail
+	// there, as a lost answer does; tests set it. Nil does nothing.
+	Step func(name string) error
+}
+
+func (c Config) withDefaults() Config {
+	durations := []struct {
+		d   *time.Duration
+		def time.Duration
+	}{{&c.KillMargin, 30 * time.Second}, {&c.CallTimeout, 20 * time.Second}, {&c.Relist, 15 * time.Second}, {&c.Reevaluate, time.Minute}}
+	for _, x := range durations {
+		if *x.d <= 0 {
+			*x.d = x.def
+		}
+	}
+	if c.Namespace == "" {
+		c.Namespace = api.DefaultNamespace
+	}
+	if len(c.Datacenters) == 0 {
+		c.Datacenters = []string{"*"}
+	}
+	if c.Priority <= 0 {
+		c.Priority = 50
+	}
+	if c.Driver == "" {
+		c.Driver = "raw_exec"
+	}
+	if c.MHzPerCPU <= 0 {
+		c.MHzPerCPU = 1000
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Step == nil {
+		c.Step = func(string) error { return nil }
+	}
+	return c
+}
+
+// Scheduler runs launches on one Nomad cluster. It is safe for concurrent use.
+type Scheduler struct {
+	cfg      Config
+	client   *api.Client
+	sent     atomic.Int64
+	unknowns atomic.Int64
+	hint     hint
+	stop     context.CancelFunc
+	busy     [64]sync.Mutex // by name: one submission of a launch at a time
+
+	mu     sync.Mutex
+	taken  map[key]bool         // registrations that Nomad confirmed to this process
+	forced map[string]time.Time // when a waiting job was last evaluated again
+	cached *world
+}
+
+// key is what a launch is known by.
+type key struct {
+	name, account string
+	order         broker.Digest
+}
+
+func keyOf(l broker.Launch) key { return key{name: l.Name, account: l.Account, order: l.OrderDigest} }
+
+// New checks the settings and starts to listen to Nomad's events. Nomad need not
+// answer yet.
+func New(c Config) (*Scheduler, error) {
+	c = c.withDefaults()
+	if len(c.Accounts) == 0 {
+		return nil, errors.New("nomad: no account is mapped")
+	}
+	for _, a := range c.Accounts {
+		if a == "" || a == "root" || strings.ContainsAny(a, "${}%: \t\r\n\x00") {
+			return nil, refused("account_system", a, "jobs run as accounts of persons, never as root")
+		}
+	}
+	if c.Namespace == api.AllNamespacesNamespace {
+		return nil, errors.New("nomad: a site's jobs lie in one namespace")
+	}
+	s := &Scheduler{cfg: c, taken: map[key]bool{}, forced: map[string]time.Time{}}
+	var err error
+	if s.client, err = newClient(c, &s.sent); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.hint.done = make(chan struct{})
+	go s.listen(ctx)
+	return s, nil
+}
+
+// Close stops listening and leaves all jobs alone.
+func (s *Scheduler) Close() error {
+	s.stop()
+	<-s.hint.done
+	s.client.Close()
+	return nil
+}
+
+// Requests returns how many requests were sent.
+func (s *Scheduler) Requests() int64 { return s.sent.Load() }
+
+// Unknowns returns how often Nomad used a word that is not known here.
+func (s *Scheduler) Unknowns() int64 { return s.unknowns.Load() }
+
+func (s *Scheduler) mapped(l broker.Launch) error {
+	if !slices.Contains(s.cfg.Accounts, l.Account) {
+		return refused("account_not_mapped", l.Account, "jobs run under the accounts that the site maps, and no others")
+	}
+	return nil
+}
+
+func minTLS() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
