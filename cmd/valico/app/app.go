@@ -287,7 +287,8 @@ func (a *App) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// kicking tells the loops that there is work when a job was submitted.
+// kicking tells the loops that there is work when a job was submitted: relay of
+// the job's event whatever was decided, dispatch of an attempt if there is one.
 type kicking struct {
 	*admission.Service
 	dispatch *dispatch.Dispatcher
@@ -296,7 +297,9 @@ type kicking struct {
 
 func (k kicking) Submit(ctx context.Context, r admission.Request) (broker.Job, broker.Decision, error) {
 	job, dec, err := k.Service.Submit(ctx, r)
-	k.dispatch.Kick()
+	if dec.Verdict == broker.VerdictAllow {
+		k.dispatch.Kick()
+	}
 	k.relay.Kick()
 	return job, dec, err
 }
