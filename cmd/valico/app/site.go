@@ -231,7 +231,7 @@ func (s siteAdder) AddSite(ctx context.Context, site broker.Site) error {
 	if err := checkDatasets(site.Datasets); err != nil {
 		return err
 	}
-	if _, err := s.Store.Site(ctx, site.Name); broker.KindOf(err) != broker.KindNotFound {
+	if _, err := s.Site(ctx, site.Name); broker.KindOf(err) != broker.KindNotFound {
 		if err != nil {
 			return err
 		}
