@@ -136,8 +136,15 @@ func fetchOne(ctx context.Context, c *client.Client, root *os.Root, o fetchOptio
 		return fileError("write the file", f.Path, err)
 	}
 	bar := bars.add(f.Path, f.SizeBytes)
-	_, err = io.Copy(w, bar.through(r))
+	n, err := io.Copy(w, io.LimitReader(bar.through(r), f.SizeBytes+1)) // the byte too many is also where the digest is compared
 	bar.done()
+	if err == nil && n != f.SizeBytes {
+		err = &broker.Error{
+			Kind: broker.KindConflict, Code: "output_size", Message: "the output is longer than what the reviewer released", Value: f.Path,
+			Rule: fmt.Sprintf("a released file has the %d bytes of the sealed manifest", f.SizeBytes),
+			Help: "do not use the file; tell the site operator", Who: "the site operator",
+		}
+	}
 	if err = errors.Join(err, w.Close()); err == nil {
 		err = root.Rename(tmp, f.Path)
 	}
