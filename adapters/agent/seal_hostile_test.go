@@ -54,8 +54,8 @@ func TestAWorkloadCannotHoldUpItsOwnSealing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if os.Geteuid() == 0 {
-				t.Skip("nothing is closed to root")
+			if os.Geteuid() == 0 { // nothing is closed to root: all of it is sealed
+				c.left, c.notes = []string{"a", "sub/b"}, 0
 			}
 			s := newSite(t)
 			_, r := leave(t, s, s.config(), func(out string) {
