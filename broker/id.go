@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"fmt"
 	"strings"
 )
 
@@ -49,6 +50,17 @@ func NewID[T ~string](prefix string) T {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never returns an error
 	return T(prefix + "_" + idEncoding.EncodeToString(b[:]))
+}
+
+// IDOf derives an identifier of the same form from what makes a thing one: equal
+// parts give equal identifiers, and nothing of them can be read from it as long
+// as one part cannot be guessed.
+func IDOf[T ~string](prefix string, parts ...string) T {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // a hash takes every write
+	}
+	return T(prefix + "_" + idEncoding.EncodeToString(h.Sum(nil)[:16]))
 }
 
 // ValidID reports whether s has the form that NewID gives for this prefix.

@@ -98,13 +98,6 @@ func (c *Client) RevokeToken(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/tokens/" + url.PathEscape(id)}, nil)
 }
 
-// Allocations lists the project's GPU time.
-func (c *Client) Allocations(ctx context.Context) (wire.Allocations, error) {
-	var out wire.Allocations
-	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/allocations", again: true}, &out)
-	return out, err
-}
-
 // Checkpoint is the ledger's newest signed checkpoint.
 func (c *Client) Checkpoint(ctx context.Context) (wire.Checkpoint, error) {
 	var out wire.Checkpoint

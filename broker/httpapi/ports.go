@@ -33,13 +33,24 @@ type Accounts interface {
 	Tokens(ctx context.Context, tenant broker.TenantID, person broker.PersonID) ([]broker.Token, error)
 }
 
-// Sites are the admitted sites and the GPU time granted there.
+// Sites are the admitted sites.
 type Sites interface {
 	AddSite(ctx context.Context, s broker.Site) error
 	Sites(ctx context.Context) ([]broker.Site, error)
 	Site(ctx context.Context, nameOrID string) (broker.Site, error)
-	AddAllocation(ctx context.Context, a broker.Allocation) error
+}
+
+// Allocations are the GPU time granted at sites, and what was used of it.
+// Changes append the act's ledger row in the same transaction; one to a version
+// that is not the newest is KindConflict with broker.CodeStaleVersion.
+type Allocations interface {
+	CreateAllocation(ctx context.Context, a broker.Allocation, act broker.AllocationAct, e ledger.Entry) (broker.Allocation, error)
+	ChangeAllocation(ctx context.Context, a broker.Allocation, act broker.AllocationAct, e ledger.Entry) (broker.Allocation, error)
+	Allocation(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) (broker.Allocation, error)
 	Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error)
+	TenantAllocations(ctx context.Context, tenant broker.TenantID) ([]broker.Allocation, error)
+	AllocationActs(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) ([]broker.AllocationAct, error)
+	Usage(ctx context.Context, q broker.UsageQuery) ([]broker.UsageRow, error)
 }
 
 // Permits are a project's imported permits. Writes append their ledger row in
@@ -65,6 +76,7 @@ type Jobs interface {
 type Store interface {
 	Accounts
 	Sites
+	Allocations
 	Permits
 	Jobs
 }

@@ -84,7 +84,7 @@ func handle[I, O any](s *Server, o op, fn func(context.Context, *I) (*O, error))
 // exemplify puts the example beside the answer's schema.
 func (s *Server) exemplify(o op) {
 	item := s.api.OpenAPI().Paths[o.path]
-	for _, h := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete, item.Head} {
+	for _, h := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete, item.Head} {
 		if h == nil || h.OperationID != o.id {
 			continue
 		}

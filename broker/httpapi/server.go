@@ -63,6 +63,7 @@ func New(d Deps) (*Server, error) {
 	s.sites()
 	s.persons()
 	s.allocations()
+	s.usage()
 	s.ledger()
 	s.health()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

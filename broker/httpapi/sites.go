@@ -57,10 +57,10 @@ func (s *Server) addSite(ctx context.Context, in *addSiteInput) (*body[wire.Site
 		return nil, fmt.Errorf("add site: %w", err)
 	}
 	if in.Body.GPUHours > 0 {
-		err := s.d.Store.AddAllocation(ctx, broker.Allocation{
+		_, err := s.grant(ctx, broker.Allocation{
 			ID: broker.NewID[broker.AllocationID]("alc"), Tenant: p.Tenant, Project: p.Project, Site: site.ID, AccessMode: "playground",
-			GPUSeconds: int64(in.Body.GPUHours * 3600), ValidFrom: now, ValidUntil: now.AddDate(0, 0, in.Body.Days),
-		})
+			GPUSeconds: wire.GPUSeconds(in.Body.GPUHours), ValidFrom: now, ValidUntil: now.AddDate(0, 0, in.Body.Days),
+		}, "granted when the site was admitted")
 		if err != nil {
 			return nil, fmt.Errorf("grant GPU time at site %s: %w", site.Name, err)
 		}

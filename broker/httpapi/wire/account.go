@@ -52,31 +52,3 @@ func NewToken(t broker.Token) Token {
 		ID: string(t.ID), Person: string(t.Person), CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, RevokedAt: moment(t.RevokedAt),
 	}
 }
-
-// Allocation is GPU time granted to the project at a site.
-type Allocation struct {
-	ID         string    `json:"id"`
-	SiteID     string    `json:"site_id"`
-	Site       string    `json:"site,omitempty"`
-	AccessMode string    `json:"access_mode"`
-	GPUHours   float64   `json:"gpu_hours"`
-	Reserved   float64   `json:"reserved_gpu_hours"`
-	Used       float64   `json:"used_gpu_hours"`
-	Available  float64   `json:"available_gpu_hours"`
-	ValidFrom  time.Time `json:"valid_from"`
-	ValidUntil time.Time `json:"valid_until"`
-}
-
-// Allocations are a project's allocations.
-type Allocations struct {
-	Allocations []Allocation `json:"allocations" nullable:"false"`
-}
-
-// NewAllocation gives an allocation as it travels.
-func NewAllocation(a broker.Allocation, site string) Allocation {
-	h := func(s int64) float64 { return float64(s) / 3600 }
-	return Allocation{
-		ID: string(a.ID), SiteID: string(a.Site), Site: site, AccessMode: a.AccessMode, GPUHours: h(a.GPUSeconds),
-		Reserved: h(a.Reserved), Used: h(a.Used), Available: h(a.Available()), ValidFrom: a.ValidFrom, ValidUntil: a.ValidUntil,
-	}
-}

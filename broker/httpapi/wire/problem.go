@@ -78,6 +78,9 @@ func ProblemOf(err error, requestID string) Problem {
 	if e.Kind == broker.KindInternal {
 		return p
 	}
+	if e.Code == broker.CodeStaleVersion {
+		p.Status = http.StatusPreconditionFailed // If-Match named the version
+	}
 	if je, ok := errors.AsType[*jobspec.Error](err); ok {
 		for _, x := range je.Problems {
 			p.Errors = append(p.Errors, FieldError{Field: x.Path, Line: x.Line, Reason: x.Rule, Value: x.Value, Help: x.Help})
