@@ -202,7 +202,7 @@ func (a *App) openDispatch(context.Context) (err error) {
 	a.dispatch, err = dispatch.New(dispatch.Parts{
 		Store: a.store, Clearer: adm, Packager: pack, Ledger: a.ledger, Signer: signer, Codec: order.Codec{},
 		Site: func(id broker.SiteID) (dispatch.Site, bool) { s, ok := a.site(id); return s, ok },
-	}, dispatch.Config{Poll: a.cfg.Poll, Log: a.cfg.Log, Step: a.cfg.Step})
+	}, dispatch.Config{Poll: a.cfg.Poll, StartWithin: a.cfg.StatusMaxAge, Log: a.cfg.Log, Step: a.cfg.Step})
 	return err
 }
 

@@ -27,7 +27,8 @@ type Config struct {
 	// Exec is the valico-exec that local sites run; empty looks beside this
 	// program, then on PATH.
 	Exec string `yaml:"exec"`
-	// StatusMaxAge is how old a permit's status may be when a job starts.
+	// StatusMaxAge is how old a permit's status may be when a job starts, and
+	// therefore how long an order may wait in a site's queue: a day at most.
 	StatusMaxAge time.Duration `yaml:"status_max_age"`
 	// Poll is how often dispatch and agents look at running work.
 	Poll time.Duration `yaml:"poll"`
