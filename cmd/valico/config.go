@@ -19,7 +19,11 @@ import (
 const (
 	outputTable = "table"
 	outputJSON  = "json"
+	outputCSV   = "csv" // of commands with annotationCSV
 )
+
+// annotationCSV marks a command that can write CSV.
+const annotationCSV = "csv"
 
 // defaultServer is where valico serve listens unless told otherwise.
 const defaultServer = "http://127.0.0.1:8420"
@@ -46,7 +50,7 @@ func (g *globals) addFlags(c *cobra.Command) {
 }
 
 // resolve fills in what no flag said: environment, then file, then default.
-func (e *env) resolve() error {
+func (e *env) resolve(csv bool) error {
 	file, err := e.readConfig()
 	if err != nil {
 		return err
@@ -66,7 +70,7 @@ func (e *env) resolve() error {
 			}
 		}
 	}
-	if e.opts.output != outputTable && e.opts.output != outputJSON {
+	if e.opts.output != outputTable && e.opts.output != outputJSON && (!csv || e.opts.output != outputCSV) {
 		bad := e.opts.output
 		e.opts.output = outputTable
 		return invalid("usage", "unknown output", "--output is table or json", bad, "use -o table or -o json")

@@ -102,7 +102,7 @@ func runLedgerVerify(ctx context.Context, o ledgerOptions, e *env) error {
 func printVerified(w io.Writer, v verifiedLog, signedIn bool) {
 	own, said := "not checked: not signed in", "not checked: not signed in"
 	if signedIn {
-		own = fmt.Sprintf("%d, of %d permit(s), chains whole", v.Own, v.Permits)
+		own = fmt.Sprintf("%d, in %d chain(s), whole", v.Own, v.Permits)
 		said = fmt.Sprintf("%d, each as its leaf says", v.Decisions)
 	}
 	rows := [][]string{

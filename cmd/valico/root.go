@@ -31,7 +31,7 @@ func newRootCommand(e *env) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			// cobra would look at these only after this function.
-			if err := errors.Join(c.ValidateRequiredFlags(), c.ValidateFlagGroups(), e.resolve()); err != nil {
+			if err := errors.Join(c.ValidateRequiredFlags(), c.ValidateFlagGroups(), e.resolve(c.Annotations[annotationCSV] != "")); err != nil {
 				return err
 			}
 			e.started = true
@@ -47,6 +47,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.AddCommand(
 		newPlanCommand(e), newSubmitCommand(e), newJobsCommand(e), newShowCommand(e), newWatchCommand(e), newLogsCommand(e),
 		newCancelCommand(e), newWhyCommand(e), newFetchCommand(e), newOutputsCommand(e), newPermitCommand(e), newSiteCommand(e),
+		newAllocationCommand(e), newUsageCommand(e),
 		newPersonCommand(e), newTokenCommand(e), newLedgerCommand(e), newServeCommand(e), newDemoCommand(e), newVersionCommand(e),
 	)
 	return root

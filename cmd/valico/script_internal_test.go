@@ -39,14 +39,15 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"valico":    cmdValico,
-			"exits":     cmdExits,
-			"authority": cmdAuthority,
-			"broker":    cmdBroker,
-			"loosen":    cmdLoosen,
-			"capture":   cmdCapture,
-			"tamper":    cmdTamper,
-			"alike":     cmdAlike,
+			"valico":        cmdValico,
+			"exits":         cmdExits,
+			"authority":     cmdAuthority,
+			"broker":        cmdBroker,
+			"loosen":        cmdLoosen,
+			"capture":       cmdCapture,
+			"capture-first": cmdCaptureFirst,
+			"tamper":        cmdTamper,
+			"alike":         cmdAlike,
 		},
 	})
 }
@@ -98,6 +99,18 @@ func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no %s in %s", args[2], args[1])
+}
+
+// cmdCaptureFirst: capture-first NAME FILE PREFIX sets a variable to the first
+// word that begins so.
+func cmdCaptureFirst(ts *testscript.TestScript, _ bool, args []string) {
+	for w := range strings.FieldsSeq(ts.ReadFile(args[1])) {
+		if strings.HasPrefix(w, args[2]) {
+			ts.Setenv(args[0], w)
+			return
+		}
+	}
+	ts.Fatalf("no %s… in %s", args[2], args[1])
 }
 
 // cmdAlike is "alike ARGS", in which $JOB is somebody else's: the answer is the
