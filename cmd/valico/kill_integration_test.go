@@ -129,7 +129,7 @@ func (r *run) start(killAt string) {
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(filepath.Join(r.dir, "broker.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(r.t, err)
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the child has its own copy
 	c.Stderr = log
 	out, err := c.StdoutPipe()
 	require.NoError(r.t, err)

@@ -36,7 +36,7 @@ func (s *story) copySite(name string) (attackSite, error) {
 		if err != nil {
 			return a, err
 		}
-		if err := os.WriteFile(to, b, 0o600); err != nil {
+		if err := os.WriteFile(to, b, 0o600); err != nil { //nolint:gosec // the attacker's copy
 			return a, err
 		}
 	}
@@ -76,7 +76,7 @@ func tamperImage(a attackSite) error {
 	if err := os.Remove(largest); err != nil { // it is read-only
 		return err
 	}
-	return os.WriteFile(largest, b, 0o600)
+	return os.WriteFile(largest, b, 0o600) //nolint:gosec // the attacker's copy
 }
 
 // otherSite makes the copy a site of another id, with the same keys pinned.
