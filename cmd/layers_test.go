@@ -29,7 +29,7 @@ var never = map[string][]string{
 	// a node launcher has no network and no policy engine
 	"cmd/valico-exec": {
 		"net/http", "github.com/open-policy-agent", "github.com/nats-io", "github.com/containerd",
-		module + "images/remote", module + "images/layout", module + "broker/admission", module + "policy/rego",
+		module + "images/remote", module + "images/layout", module + "broker/admission", module + "policy/rego", "github.com/hashicorp/nomad",
 	},
 	// adapters translate; they see neither SQL nor the transport
 	"adapters": {module + "broker/store", module + "broker/httpapi", module + "broker/client"},

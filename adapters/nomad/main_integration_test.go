@@ -113,7 +113,6 @@ func (l *loser) step(name string) error {
 
 func ended(st agent.Status) bool   { return st.State == agent.SchedulerEnded }
 func running(st agent.Status) bool { return st.State == agent.SchedulerRunning }
-func queued(st agent.Status) bool  { return st.State == agent.SchedulerQueued }
 
 func await(tb testing.TB, s *nomad.Scheduler, l broker.Launch, ok func(agent.Status) bool) agent.Status {
 	tb.Helper()

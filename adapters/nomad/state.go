@@ -71,16 +71,14 @@ func desired(status string) (leaving, known bool) {
 	return false, false
 }
 
-// evalOpen is total over the status of an evaluation: whether it may still place
-// or stop something.
-func evalOpen(status string) (open, known bool) {
+// evalKnown is total over the status of an evaluation. What each means is said
+// where it counts: pending may still place or stop something, blocked waits.
+func evalKnown(status string) bool {
 	switch status {
-	case api.EvalStatusPending, api.EvalStatusBlocked:
-		return true, true
-	case api.EvalStatusComplete, api.EvalStatusFailed, api.EvalStatusCancelled:
-		return false, true
+	case api.EvalStatusPending, api.EvalStatusBlocked, api.EvalStatusComplete, api.EvalStatusFailed, api.EvalStatusCancelled:
+		return true
 	}
-	return false, false
+	return false
 }
 
 // state is total: it translates every combination of words, known or not.
@@ -98,18 +96,32 @@ func state(s seen) agent.SchedulerState {
 			return agent.SchedulerEnding // a replacement is there until it is stopped
 		}
 	}
+	if replaceable(s) && (!s.stopped || s.pending()) {
+		return agent.SchedulerEnding // a replacement could still come
+	}
 	return agent.SchedulerEnded
+}
+
+// replaceable reports whether Nomad places a launch once more, though it allows
+// no rescheduling: its allocation was lost, preempted, drained or stopped by
+// itself.
+func replaceable(s seen) bool {
+	a := s.first()
+	leaving, _ := desired(a.DesiredStatus)
+	return leaving || a.ClientStatus == api.AllocClientStatusLost || len(s.allocs) > 1
+}
+
+// pending reports whether an evaluation is under way.
+func (s seen) pending() bool {
+	return slices.ContainsFunc(s.evals, func(e *api.Evaluation) bool { return e.Status == api.EvalStatusPending })
 }
 
 // unplaced is how a job without allocations stands.
 func unplaced(s seen) agent.SchedulerState {
-	open := false
 	for _, e := range s.evals {
-		o, known := evalOpen(e.Status)
-		if !known {
+		if !evalKnown(e.Status) {
 			return agent.SchedulerUnknown
 		}
-		open = open || (o && e.Status == api.EvalStatusPending)
 	}
 	switch s.status {
 	case jobPending, jobRunning, jobDead:
@@ -117,11 +129,11 @@ func unplaced(s seen) agent.SchedulerState {
 		return agent.SchedulerUnknown
 	}
 	switch {
-	case s.stopped && open:
+	case s.stopped && s.pending():
 		return agent.SchedulerEnding // an evaluation under way may still place it, and the next one ends it
 	case s.stopped:
 		return agent.SchedulerEnded
-	case s.status == jobDead && !open && len(s.evals) == 0:
+	case s.status == jobDead && len(s.evals) == 0:
 		return agent.SchedulerGone // it ended and its allocation was cleared away
 	}
 	return agent.SchedulerQueued
@@ -142,7 +154,7 @@ func outcome(s seen, gpus int, limit time.Duration) (broker.Outcome, int) {
 	t := a.TaskStates[taskName]
 	if t == nil {
 		if leaving, _ := desired(a.DesiredStatus); leaving {
-			return taken(s, a, 0, limit), 0
+			return taken(a, 0, limit), 0
 		}
 		return broker.OutcomeLaunchFailed, 0
 	}
@@ -151,7 +163,7 @@ func outcome(s seen, gpus int, limit time.Duration) (broker.Outcome, int) {
 	case e.oom:
 		return broker.OutcomeOOM, e.exit
 	case e.killed:
-		return taken(s, a, ran(t), limit), e.exit
+		return taken(a, ran(t), limit), e.exit
 	case !e.started && t.StartedAt.IsZero():
 		return broker.OutcomeLaunchFailed, 0
 	case !e.terminated && t.Failed:
@@ -165,11 +177,11 @@ func outcome(s seen, gpus int, limit time.Duration) (broker.Outcome, int) {
 }
 
 // taken is the outcome of a launch that was killed.
-func taken(s seen, a *api.AllocationListStub, d, limit time.Duration) broker.Outcome {
+func taken(a *api.AllocationListStub, d, limit time.Duration) broker.Outcome {
 	switch {
 	case a.DesiredStatus == api.AllocDesiredStatusEvict || a.PreemptedByAllocation != "":
 		return broker.OutcomePreempted
-	case a.DesiredDescription == migrated && !s.stopped:
+	case a.DesiredDescription == migrated:
 		return broker.OutcomePreempted // its node was drained
 	case d >= limit:
 		return broker.OutcomeWalltime

@@ -205,8 +205,8 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) (agent
 	}
 	short := st.Granted >= 0 && st.Granted < gpus
 	late := a != nil && st.State == agent.SchedulerRunning && overtime(a, s.cfg.Now(), limit)
-	replaced := a != nil && allocState(a) == agent.SchedulerEnded && (len(got.allocs) > 1 || a.ClientStatus != api.AllocClientStatusComplete)
-	if (short || late || replaced) && !got.stopped && got.status != jobDead {
+	again := a != nil && allocState(a) != agent.SchedulerUnknown && replaceable(got)
+	if (short && st.State != agent.SchedulerEnded || late || again) && !got.stopped {
 		if err := s.deregister(ctx, l.Name); err != nil {
 			return agent.Status{}, err
 		}

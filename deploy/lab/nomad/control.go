@@ -55,31 +55,34 @@ func (l *Lab) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
 	return l.until(ctx, "node ready", func() error {
-		q := func() *api.QueryOptions { return (&api.QueryOptions{}).WithContext(ctx) }
-		all, _, err := l.API.Nodes().List(q())
-		if err != nil {
-			return err //nolint:wrapcheck // until names it
-		}
-		if len(all) != 1 || all[0].Status != "ready" {
-			return errors.New("no node is ready")
-		}
-		n, _, err := l.API.Nodes().Info(all[0].ID, q())
-		if err != nil {
-			return err //nolint:wrapcheck // until names it
-		}
-		healthy := 0
-		for _, d := range n.NodeResources.Devices {
-			for _, one := range d.Instances {
-				if one.Healthy {
-					healthy++
-				}
-			}
-		}
-		if healthy != l.GPUs {
-			return fmt.Errorf("%d of %d GPUs", healthy, l.GPUs)
+		if n := l.Healthy(ctx); n != l.GPUs {
+			return fmt.Errorf("%d of %d GPUs", n, l.GPUs)
 		}
 		return nil
 	})
+}
+
+// Healthy is how many healthy GPUs Nomad sees on its ready node, -1 when it does
+// not answer or the node is not ready.
+func (l *Lab) Healthy(ctx context.Context) int {
+	q := func() *api.QueryOptions { return (&api.QueryOptions{}).WithContext(ctx) }
+	all, _, err := l.API.Nodes().List(q())
+	if err != nil || len(all) != 1 || all[0].Status != "ready" {
+		return -1
+	}
+	n, _, err := l.API.Nodes().Info(all[0].ID, q())
+	if err != nil || n.NodeResources == nil {
+		return -1
+	}
+	healthy := 0
+	for _, d := range n.NodeResources.Devices {
+		for _, one := range d.Instances {
+			if one.Healthy {
+				healthy++
+			}
+		}
+	}
+	return healthy
 }
 
 // until asks again until it works or ctx ends.

@@ -60,7 +60,10 @@ ports {
   rpc = %[4]d
   serf = %[5]d
 }
-acl { enabled = true }
+acl {
+  enabled = true
+  token_min_expiration_ttl = "1s"
+}
 consul {
   auto_advertise = false
   client_auto_join = false

@@ -1,0 +1,84 @@
+//go:build integration
+
+package nomad_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/broker"
+)
+
+func TestAnAnswerLostOnTheWireIsUnavailableAndTheSecondSubmissionFindsTheFirst(t *testing.T) {
+	t.Parallel()
+	to, err := url.Parse(cluster.Address)
+	require.NoError(t, err)
+	var lose, registered atomic.Int64
+	p := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.Method == http.MethodPut && r.Request.URL.Path == "/v1/jobs" {
+				registered.Add(1)
+				if lose.Add(-1) >= 0 {
+					panic(http.ErrAbortHandler) // Nomad took it, and the connection breaks
+				}
+			}
+			return nil
+		},
+	}
+	srv := httptest.NewServer(p)
+	defer srv.Close()
+	c := settings(t)
+	c.Address = srv.URL
+	s, l := open(t, c), launch(t)
+	l.Argv = []string{"/bin/sh", "-c", "echo start >>" + filepath.Join(l.Dir, "starts")}
+	lose.Store(1)
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(s.Submit(t.Context(), l)))
+	require.NoError(t, s.Submit(t.Context(), l))
+	require.Equal(t, broker.OutcomeOK, await(t, s, l, ended).Outcome)
+	require.Equal(t, int64(1), registered.Load(), "it is not sent again")
+	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(b), "start"))
+	require.NoError(t, s.Close())
+	srv.CloseClientConnections()
+}
+
+func TestAJobOutlivesItsAgentAndIsWatchedOn(t *testing.T) { //nolint:paralleltest // it stops the agent that the others need
+	s, l := open(t, settings(t)), launch(t)
+	l.Argv = []string{"/bin/sh", "-c", "echo start >>" + l.Dir + "/starts; while [ ! -e " + l.Dir + "/end ]; do sleep 0.05; done; exit 6"}
+	require.NoError(t, s.Submit(t.Context(), l))
+	await(t, s, l, running)
+	require.NoError(t, cluster.Down())
+	var err error
+	require.Eventually(t, func() bool {
+		_, err = s.Find(t.Context(), l)
+		return err != nil
+	}, pollFor, pollEach)
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(err))
+	require.Equal(t, "scheduler_unavailable", broker.CodeOf(err))
+	m := launch(t)
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(s.Submit(t.Context(), m)))
+	require.NoError(t, cluster.Up(t.Context()))
+	await(t, s, l, func(st agent.Status) bool { return st.State == agent.SchedulerRunning })
+	require.NoError(t, os.WriteFile(filepath.Join(l.Dir, "end"), nil, 0o600))
+	st := await(t, s, l, ended)
+	require.Equal(t, broker.OutcomeExit, st.Outcome)
+	require.Equal(t, 6, st.ExitCode)
+	require.Equal(t, st, watch(t, s, l))
+	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))
+	require.NoError(t, err)
+	require.Equal(t, "start\n", string(b))
+	require.NoError(t, s.Submit(t.Context(), m), "and it takes new ones")
+	require.Equal(t, broker.OutcomeOK, await(t, s, m, ended).Outcome)
+}
