@@ -28,7 +28,7 @@ type Site struct {
 	Name       string
 	Country    string // ISO 3166-1 alpha-2
 	Operator   string
-	Scheduler  string // "slurm" or "local"
+	Scheduler  string // "slurm", "nomad" or "local"
 	Assurance  Assurance
 	Isolation  Isolation
 	GPUs       []GPUType

@@ -64,8 +64,17 @@ func settings(tb testing.TB) nomad.Config {
 	tb.Helper()
 	return nomad.Config{
 		Address: cluster.Address, Namespace: cluster.Namespace, TokenFile: tokenFile(tb, cluster.Namespace, neverForgotten),
-		Accounts: []string{person, other}, KillMargin: margin, MHzPerCPU: 100, Reevaluate: time.Second,
+		Accounts: []string{person, other}, UID: uid, KillMargin: margin, MHzPerCPU: 100, Reevaluate: time.Second,
 	}
+}
+
+// uid looks where the agent looks: this machine does not have the accounts.
+func uid(account string) (int, error) {
+	n, ok := cluster.Users[account]
+	if !ok {
+		return 0, errors.New("no such account")
+	}
+	return n, nil
 }
 
 func open(tb testing.TB, c nomad.Config) *nomad.Scheduler {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,8 +60,12 @@ type Config struct {
 	// Reevaluate is how often Nomad is asked to look again at what waits for
 	// GPUs: it does not notice by itself that they healed; 1 min.
 	Reevaluate time.Duration
-	Now        func() time.Time // time.Now
-	Log        *slog.Logger     // discards
+	// MinUID is the lowest uid of an account of a person; 1000.
+	MinUID int
+	// UID finds an account's number; the operating system's.
+	UID func(account string) (int, error)
+	Now func() time.Time // time.Now
+	Log *slog.Logger     // discards
 	// Step is told the name of each point between two effects and may fail
 	// there, as a lost answer does; tests set it. Nil does nothing.
 	Step func(name string) error
@@ -88,6 +95,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MHzPerCPU <= 0 {
 		c.MHzPerCPU = 1000
+	}
+	if c.MinUID < 1000 {
+		c.MinUID = 1000
+	}
+	if c.UID == nil {
+		c.UID = uid
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -133,8 +146,8 @@ func New(c Config) (*Scheduler, error) {
 		return nil, errors.New("nomad: no account is mapped")
 	}
 	for _, a := range c.Accounts {
-		if a == "" || a == "root" || strings.ContainsAny(a, "${}%: \t\r\n\x00") {
-			return nil, refused("account_system", a, "jobs run as accounts of persons, never as root")
+		if err := person(c, a); err != nil {
+			return nil, fmt.Errorf("nomad: account %q: %w", a, err)
 		}
 	}
 	if c.Namespace == api.AllNamespacesNamespace {
@@ -166,11 +179,41 @@ func (s *Scheduler) Requests() int64 { return s.sent.Load() }
 // Unknowns returns how often Nomad used a word that is not known here.
 func (s *Scheduler) Unknowns() int64 { return s.unknowns.Load() }
 
+// mapped refuses an account that the site does not map, or that became another.
 func (s *Scheduler) mapped(l broker.Launch) error {
 	if !slices.Contains(s.cfg.Accounts, l.Account) {
 		return refused("account_not_mapped", l.Account, "jobs run under the accounts that the site maps, and no others")
 	}
+	return person(s.cfg, l.Account)
+}
+
+// person refuses root, system accounts and what is no account's name.
+func person(c Config, account string) error {
+	if account == "" || strings.ContainsAny(account, "${}%: \t\r\n\x00") {
+		return refused("account_unknown", account, "a mapped account exists at the site")
+	}
+	n, err := c.UID(account)
+	if err != nil {
+		e := refused("account_unknown", account, "a mapped account exists at the site")
+		e.Err = err
+		return e
+	}
+	if n < c.MinUID {
+		return refused("account_system", account, fmt.Sprintf("jobs never run as root or a system account, whose numbers are below %d", c.MinUID))
+	}
 	return nil
+}
+
+func uid(account string) (int, error) {
+	u, err := user.Lookup(account)
+	if err != nil {
+		return 0, fmt.Errorf("look up account: %w", err)
+	}
+	n, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return 0, fmt.Errorf("look up account: %w", err)
+	}
+	return n, nil
 }
 
 func minTLS() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }

@@ -58,10 +58,19 @@ func patient(t *testing.T, d time.Duration, answer map[string]http.HandlerFunc) 
 	t.Cleanup(srv.Close)
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("secret\n"), 0o600))
-	s, err := nomad.New(nomad.Config{Address: srv.URL, TokenFile: token, Accounts: []string{"person"}, CallTimeout: d})
+	s, err := nomad.New(nomad.Config{Address: srv.URL, TokenFile: token, Accounts: []string{"person"}, CallTimeout: d, UID: uids})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s, sc
+}
+
+// uids are the accounts of these tests; "toor" is root by another name.
+func uids(account string) (int, error) {
+	n, ok := map[string]int{"person": 2000, "root": 0, "toor": 0, "daemon": 1}[account]
+	if !ok {
+		return 0, errors.New("no such account")
+	}
+	return n, nil
 }
 
 func sample() broker.Launch {
@@ -253,6 +262,9 @@ func TestSettingsThatAreNotSafeAreRefused(t *testing.T) {
 	for name, c := range map[string]nomad.Config{
 		"no account":             {Address: "http://127.0.0.1:1"},
 		"root":                   {Address: "http://127.0.0.1:1", Accounts: []string{"root"}},
+		"root by another name":   {Address: "http://127.0.0.1:1", Accounts: []string{"person", "toor"}},
+		"a system account":       {Address: "http://127.0.0.1:1", Accounts: []string{"daemon"}},
+		"an account that is not": {Address: "http://127.0.0.1:1", Accounts: []string{"nobody knows"}},
 		"an account that is two": {Address: "http://127.0.0.1:1", Accounts: []string{"a b"}},
 		"clear text":             {Address: "http://nomad.example:4646", Accounts: []string{"person"}},
 		"no address":             {Accounts: []string{"person"}},
@@ -260,6 +272,7 @@ func TestSettingsThatAreNotSafeAreRefused(t *testing.T) {
 		"every namespace":        {Address: "http://127.0.0.1:1", Accounts: []string{"person"}, Namespace: "*"},
 		"no CA":                  {Address: "https://nomad.example", Accounts: []string{"person"}, TLS: nomad.TLS{CACert: "/no/such/file"}},
 	} {
+		c.UID = uids
 		_, err := nomad.New(c)
 		require.Error(t, err, name)
 	}

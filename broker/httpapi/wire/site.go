@@ -12,7 +12,7 @@ type Site struct {
 	Name              string            `json:"name" minLength:"1" maxLength:"100" pattern:"^[a-z0-9][a-z0-9.-]*$" example:"local"`
 	Country           string            `json:"country" pattern:"^[A-Z]{2}$" example:"IT"`
 	Operator          string            `json:"operator" minLength:"1" maxLength:"200" example:"Example site operator"`
-	Scheduler         string            `json:"scheduler" enum:"slurm,local" example:"local"`
+	Scheduler         string            `json:"scheduler" enum:"slurm,nomad,local" example:"local"`
 	Assurance         string            `json:"assurance" enum:"advisory,enforced" example:"advisory"`
 	Isolation         string            `json:"isolation" enum:"userns,none" example:"userns"`
 	GPUs              []GPUType         `json:"gpus,omitempty" nullable:"false"`

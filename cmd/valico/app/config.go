@@ -34,6 +34,8 @@ type Config struct {
 	Poll time.Duration `yaml:"poll"`
 	// Slurm says how the agent of each Slurm site reaches its scheduler.
 	Slurm map[string]SlurmConfig `yaml:"slurm"`
+	// Nomad says how the agent of each Nomad site reaches its scheduler.
+	Nomad map[string]NomadConfig `yaml:"nomad"`
 
 	Log *slog.Logger `yaml:"-"`
 	// Step is told the name of each point between two writes; the kill tests
@@ -53,6 +55,26 @@ type SlurmConfig struct {
 	Account    string   `yaml:"account"`
 	QoS        string   `yaml:"qos"`
 	Exec       string   `yaml:"exec"` // valico-exec as the nodes see it
+}
+
+// NomadConfig is how one in-process agent reaches a Nomad server.
+type NomadConfig struct {
+	Address     string            `yaml:"address"` // of the HTTP API; https, or loopback
+	CACert      string            `yaml:"ca_cert"`
+	Cert        string            `yaml:"cert"` // of this agent, with Key
+	Key         string            `yaml:"key"`
+	ServerName  string            `yaml:"server_name"`
+	TokenFile   string            `yaml:"token_file"` // read for each request, so it can be renewed
+	Namespace   string            `yaml:"namespace"`  // of this site's jobs alone
+	Region      string            `yaml:"region"`
+	NodePool    string            `yaml:"node_pool"`
+	Datacenters []string          `yaml:"datacenters"`
+	Priority    int               `yaml:"priority"`
+	Driver      string            `yaml:"driver"`      // "raw_exec"
+	Devices     map[string]string `yaml:"devices"`     // GPU type to Nomad's device name
+	MHzPerCPU   int               `yaml:"mhz_per_cpu"` // what one core is in Nomad's measure
+	SiteDir     string            `yaml:"site_dir"`    // shared with the nodes; below data_dir when empty
+	Exec        string            `yaml:"exec"`        // valico-exec as the nodes see it
 }
 
 // DefaultConfig is what a broker without a file runs with.
@@ -105,6 +127,21 @@ func (c Config) Validate() error {
 		for key, p := range map[string]string{"slurm_conf": s.Conf, "run": s.Run, "site_dir": s.SiteDir, "exec": s.Exec} {
 			if p != "" && !filepath.IsAbs(p) {
 				bad("slurm."+name+"."+key, "%q must be an absolute path", p)
+			}
+		}
+	}
+	for name, n := range c.Nomad {
+		if n.Address == "" {
+			bad("nomad."+name+".address", "required: the URL of a Nomad server")
+		}
+		if _, ok := c.Slurm[name]; ok {
+			bad("nomad."+name, "the site is configured under slurm too")
+		}
+		for key, p := range map[string]string{
+			"ca_cert": n.CACert, "cert": n.Cert, "key": n.Key, "token_file": n.TokenFile, "site_dir": n.SiteDir, "exec": n.Exec,
+		} {
+			if p != "" && !filepath.IsAbs(p) {
+				bad("nomad."+name+"."+key, "%q must be an absolute path", p)
 			}
 		}
 	}

@@ -24,6 +24,7 @@ import (
 const (
 	schedulerLocal = "local"
 	schedulerSlurm = "slurm"
+	schedulerNomad = "nomad"
 )
 
 // site is a site whose agent runs in this process.
@@ -74,6 +75,9 @@ func (a *App) siteDir(s broker.Site) string {
 	if c, ok := a.cfg.Slurm[s.Name]; ok && c.SiteDir != "" {
 		return c.SiteDir
 	}
+	if c, ok := a.cfg.Nomad[s.Name]; ok && c.SiteDir != "" {
+		return c.SiteDir
+	}
 	return a.path("sites", string(s.ID))
 }
 
@@ -103,7 +107,7 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 		Site: s.ID, Dir: dir, ExecPath: execPath, Scheduler: sched, Blobs: a.images, Publisher: pub,
 		PollEvery: a.cfg.Poll, KillMargin: s.KillMargin, Log: a.cfg.Log.With("site", s.Name), Step: a.cfg.Step,
 	}
-	if s.Scheduler == schedulerSlurm {
+	if s.Scheduler != schedulerLocal {
 		c.Accounts = lookup
 	}
 	ag, err := agent.New(c)
@@ -166,10 +170,12 @@ func (a *App) scheduler(ctx context.Context, s broker.Site, dir string) (agent.S
 		return l, path, l.Close, nil
 	case schedulerSlurm:
 		return a.slurm(ctx, s, dir)
+	case schedulerNomad:
+		return a.nomad(ctx, s)
 	}
 	return nil, "", nil, &broker.Error{
 		Kind: broker.KindInvalid, Code: "scheduler_unknown", Message: "no such scheduler", Value: s.Scheduler,
-		Rule: "a site's scheduler is local or slurm", Help: "correct the site file", Who: "the site operator",
+		Rule: "a site's scheduler is local, slurm or nomad", Help: "correct the site file", Who: "the site operator",
 	}
 }
 

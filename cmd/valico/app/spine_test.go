@@ -73,6 +73,14 @@ type world struct {
 
 func setup(t *testing.T, change ...func(*app.Config)) *world {
 	t.Helper()
+	site, err := demo.LocalSite()
+	require.NoError(t, err)
+	return setupSite(t, site, filepath.Join(t.TempDir(), "cohort"), change...)
+}
+
+// setupSite is setup with another site, and where its dataset goes.
+func setupSite(t *testing.T, site wire.Site, dataDir string, change ...func(*app.Config)) *world {
+	t.Helper()
 	execPath, image := binaries(t)
 	dir := t.TempDir()
 	authority, err := demo.NewAuthority(dir)
@@ -96,11 +104,9 @@ func setup(t *testing.T, change ...func(*app.Config)) *world {
 		require.NoError(t, <-done)
 		require.NoError(t, a.Close())
 	})
-	site, err := demo.LocalSite()
-	require.NoError(t, err)
 	w, err := demo.Prepare(t.Context(), demo.WorldConfig{
 		Dir: dir, URL: a.URL(), OperatorToken: a.OperatorTokenFile(), Authority: authority, Site: site,
-		DataDir: filepath.Join(dir, "cohort"), GPUHours: 10,
+		DataDir: dataDir, GPUHours: 10,
 	})
 	require.NoError(t, err)
 	return &world{World: w, t: t, app: a, image: image}

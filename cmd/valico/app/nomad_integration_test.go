@@ -1,0 +1,143 @@
+//go:build integration
+
+package app_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/stretchr/testify/require"
+
+	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/cmd/valico/app"
+	"github.com/valico-hpc/valico/cmd/valico/demo"
+	nomadlab "github.com/valico-hpc/valico/deploy/lab/nomad"
+)
+
+// nomadAccount is one that every machine has, and a person's by its number.
+const nomadAccount = "nobody"
+
+// nomadWorld is the story's world at a site that runs a real Nomad agent.
+func nomadWorld(t *testing.T) (*world, *nomadlab.Lab) {
+	t.Helper()
+	lab, err := nomadlab.Start(t.Context(), os.Stderr)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, lab.Stop()) })
+	secret, err := lab.Token(t.Context(), lab.Namespace, 0)
+	require.NoError(t, err)
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte(secret), 0o600))
+	execPath, _ := binaries(t)
+	onNodes := filepath.Join(lab.Site, "bin", "valico-exec")
+	b, err := os.ReadFile(execPath)
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Dir(onNodes), 0o755))
+	require.NoError(t, os.WriteFile(onNodes, b, 0o755))
+	site := wire.Site{
+		Name: "nomad", Country: "IT", Operator: "Example site operator", Scheduler: "nomad", Assurance: "advisory", Isolation: "userns",
+		GPUs: []wire.GPUType{{Name: lab.GPUType, PerNode: lab.GPUs}}, MaxNodes: 1, CPUsPerNode: 8, MemoryMiB: 8192,
+		MaxWallSeconds: 3600, KillMarginSeconds: 5, Accounts: map[string]string{string(demo.Developer): nomadAccount},
+	}
+	w := setupSite(t, site, filepath.Join(lab.Site, "data", "cohort"), func(c *app.Config) {
+		c.Nomad = map[string]app.NomadConfig{"nomad": {
+			Address: lab.Address, TokenFile: token, Namespace: lab.Namespace, MHzPerCPU: 100, Exec: onNodes, SiteDir: filepath.Join(lab.Site, "site"),
+		}}
+	})
+	return w, lab
+}
+
+// The way of a job from end to end on Nomad, and P12: nothing that reached Nomad
+// names permit, dataset, purpose, project, tenant or person.
+func TestAPermitBecomesATrainingRunOnNomadThatTellsNomadNothing(t *testing.T) {
+	t.Parallel()
+	w, lab := nomadWorld(t)
+	ada, ctx := w.Client(demo.Developer), t.Context()
+	j := w.job()
+	j.Site, j.GPUs, j.GPUType = "nomad", 2, lab.GPUType
+	job, err := w.submit(demo.Developer, j)
+	require.NoError(t, err)
+	job = w.ended(demo.Developer, job.ID)
+	require.Equal(t, "succeeded", job.State, "%+v", job.Attempts)
+	require.Positive(t, job.Attempts[0].GPUSeconds)
+	require.Zero(t, job.Attempts[0].GPUSeconds%2, "two GPUs, by what Nomad granted")
+
+	metrics := 0
+	require.NoError(t, ada.Follow(ctx, job.ID, 0, func(e wire.Event) error {
+		if e.Kind == broker.EventMetric && e.Name == "loss" {
+			metrics++
+		}
+		return nil
+	}, nil))
+	require.Equal(t, 3, metrics, "each epoch reported its loss once")
+
+	outputs, err := ada.Outputs(ctx, job.ID)
+	require.NoError(t, err)
+	require.Len(t, outputs.Outputs, 1)
+	sealed := outputs.Outputs[0]
+	env, err := w.Authority.SignRelease(broker.AttemptID(sealed.Attempt), broker.Digest(sealed.Manifest), time.Now())
+	require.NoError(t, err)
+	_, err = w.Client(demo.Reviewer).Release(ctx, job.ID, env)
+	require.NoError(t, err)
+	r, err := ada.Fetch(ctx, job.ID, sealed.Files[0].Path, broker.Digest(sealed.Files[0].Digest))
+	require.NoError(t, err)
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.Equal(t, sealed.Files[0].Digest, string(broker.DigestOf(b)))
+
+	long := w.job()
+	long.Site, long.Epochs, long.Pace = "nomad", 1000, 100*time.Millisecond
+	second, err := w.submit(demo.Developer, long)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		got, err := ada.Job(ctx, second.ID)
+		return err == nil && len(got.Attempts) == 1 && got.Attempts[0].State == "running"
+	}, time.Minute, 20*time.Millisecond)
+	_, err = ada.Cancel(ctx, second.ID)
+	require.NoError(t, err)
+	require.Equal(t, "cancelled", w.ended(demo.Developer, second.ID).State)
+	toldNothing(t, lab)
+}
+
+// toldNothing searches all that the agent stores, and its log.
+func toldNothing(t *testing.T, lab *nomadlab.Lab) {
+	t.Helper()
+	q := func() *api.QueryOptions { return (&api.QueryOptions{Namespace: "*"}).WithContext(t.Context()) }
+	jobs, _, err := lab.API.Jobs().List(q())
+	require.NoError(t, err)
+	require.Len(t, jobs, 2, "each job is one job of Nomad's")
+	allocs, _, err := lab.API.Allocations().List(q())
+	require.NoError(t, err)
+	require.Len(t, allocs, 2, "and started once")
+	evals, _, err := lab.API.Evaluations().List(q())
+	require.NoError(t, err)
+	all := []any{jobs, allocs, evals}
+	for _, a := range allocs {
+		full, _, err := lab.API.Allocations().Info(a.ID, q())
+		require.NoError(t, err)
+		require.Equal(t, nomadAccount, full.Job.TaskGroups[0].Tasks[0].User)
+		all = append(all, full)
+	}
+	b, err := json.Marshal(all)
+	require.NoError(t, err)
+	log, err := os.ReadFile(filepath.Join(lab.Dir, "agent.log"))
+	require.NoError(t, err)
+	said := strings.ToLower(string(b) + string(log))
+	const id = `_[0-9a-z]{26}` // of a tenant, a project, a job
+	for _, word := range []string{
+		"sandbox", `data\.example`, "synthetic", "screening", `53\(1\)`, "biotech", "ada@", "ben@", "cohort", "trainer",
+		"ten" + id, "prj" + id, "job" + id, "dec" + id, "ord" + id,
+	} {
+		if at := regexp.MustCompile(word).FindStringIndex(said); at != nil {
+			t.Errorf("P12: %q reached Nomad: …%s…", word, said[max(0, at[0]-200):min(len(said), at[1]+100)])
+		}
+	}
+}
