@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"math"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -44,6 +45,15 @@ type PermitFacts struct {
 	StatusAt       time.Time
 	StatusMaxAge   time.Duration
 	GPUSecondsUsed int64
+}
+
+// ceiling is what the permit grants in all, in GPU-seconds; nil for no ceiling.
+func (p PermitFacts) ceiling() *int64 {
+	if p.Document.SPE.GPUHours <= 0 {
+		return nil
+	}
+	n := int64(math.Min(p.Document.SPE.GPUHours*3600, math.MaxInt64/2))
+	return &n
 }
 
 // Input maps facts to policy input. It is pure: equal facts give equal input.

@@ -38,7 +38,8 @@ type Store interface {
 	// KindQuota when the allocation has no room for the reservation at that
 	// moment, with the code of the term that it does not meet: budget_exceeded,
 	// allocation_frozen, allocation_gpus_in_use, allocation_jobs_in_use or
-	// walltime_over_allocation. It behaves as Idempotent when the key is
+	// walltime_over_allocation; or gpu_hours_over_permit when it would pass the
+	// permit's ceiling. It behaves as Idempotent when the key is
 	// already taken. It sets the decision's ledger index.
 	Admit(ctx context.Context, r AdmitRecord) (broker.Job, broker.Decision, error)
 	// Clear writes a clearance in one transaction: the decision, its ledger row,
@@ -63,7 +64,10 @@ type AdmitRecord struct {
 	Entry       ledger.Entry
 	Attempt     *broker.Attempt
 	Reservation *broker.Reservation
-	Idempotency Idempotency // Key "" when the client gave none
+	// PermitCeiling is what the permit grants in all, over all sites, in
+	// GPU-seconds; nil when it sets no ceiling.
+	PermitCeiling *int64
+	Idempotency   Idempotency // Key "" when the client gave none
 }
 
 // ClearRecord is one clearance of one attempt. Token fences it.

@@ -233,7 +233,7 @@ func (s *Service) record(r Request, f Facts, p broker.PermitRecord, spec, in []b
 		job.State = broker.JobAdmitted
 		need := f.reservation()
 		need.ID, need.Job = broker.NewID[broker.ReservationID]("res"), job.ID
-		rec.Reservation = &need
+		rec.Reservation, rec.PermitCeiling = &need, f.Permit.ceiling()
 		rec.Attempt = &broker.Attempt{
 			ID: broker.NewID[broker.AttemptID]("att"), Tenant: person.Tenant, Project: person.Project, Job: job.ID,
 			Number: 1, State: broker.AttemptPackaging, Reservation: rec.Reservation.ID, CreatedAt: f.Now, UpdatedAt: f.Now,

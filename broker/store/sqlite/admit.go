@@ -102,7 +102,7 @@ func admit(ctx context.Context, t *tx, r admission.AdmitRecord, now time.Time) (
 		return job, dec, err
 	}
 	if r.Reservation != nil {
-		if err := reserve(ctx, t, job, *r.Reservation, now); err != nil {
+		if err := reserve(ctx, t, r, now); err != nil {
 			return job, dec, err
 		}
 	}

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/admission"
 )
 
-// reserve sets GPU time aside, if the grant has room for it at this moment (P3).
-func reserve(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, now time.Time) error {
+// reserve sets GPU time aside, if grant and permit have room for it at this
+// moment (P3).
+func reserve(ctx context.Context, t *tx, rec admission.AdmitRecord, now time.Time) error {
+	j, r := rec.Job, *rec.Reservation
 	if r.Allocation != "" || r.GPUSeconds > 0 {
 		n, err := t.exec(ctx, `UPDATE allocation SET reserved = reserved + ?1, open_gpus = open_gpus + ?6, open_jobs = open_jobs + 1
 			WHERE id = ?2 AND project_id = ?3 AND site_id = ?4 AND valid_from <= ?5 AND valid_until > ?5 AND NOT frozen
@@ -30,6 +33,9 @@ func reserve(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, now
 		j.Tenant, j.Project, j.Spec.Permit, r.Unweighted); err != nil {
 		return fmt.Errorf("count the permit's use: %w", err)
 	}
+	if err := underPermit(ctx, t, j, r, rec.PermitCeiling); err != nil {
+		return err
+	}
 	_, err := t.exec(ctx, `INSERT INTO reservation (id, tenant_id, project_id, allocation_id, job_id, gpu_seconds, unweighted, weight, gpus, created_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, j.Tenant, j.Project, null(r.Allocation), j.ID, r.GPUSeconds, r.Unweighted,
 		r.Weight, r.GPUs, micros(now))
@@ -37,6 +43,29 @@ func reserve(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, now
 		return fmt.Errorf("insert reservation: %w", err)
 	}
 	return nil
+}
+
+// underPermit refuses a reservation that takes a permit past its ceiling over all
+// sites: what policy was told of its use may be older than this transaction.
+func underPermit(ctx context.Context, t *tx, j broker.Job, r broker.Reservation, ceiling *int64) error {
+	if ceiling == nil || r.Unweighted == 0 {
+		return nil
+	}
+	var n int64
+	if err := t.get(ctx, `SELECT reserved + used FROM permit_use WHERE project_id = ? AND permit_id = ?`,
+		[]any{j.Project, j.Spec.Permit}, &n); err != nil {
+		return fmt.Errorf("read the permit's use: %w", err)
+	}
+	if n <= *ceiling {
+		return nil
+	}
+	return &broker.Error{
+		Kind: broker.KindQuota, Code: "gpu_hours_over_permit", Message: "the permit does not grant the GPU-hours that the job reserves",
+		Rule:  "all jobs under a permit, at all sites, hold at most the GPU-hours that it grants",
+		Value: fmt.Sprintf("%d GPU-seconds needed, %d left", r.Unweighted, *ceiling-(n-r.Unweighted)),
+		Help:  "ask for less walltime or fewer GPUs, or wait until running jobs give back what they did not use",
+		Who:   "your permit authority",
+	}
 }
 
 // noRoom says which term of the grant kept it from taking the reservation.

@@ -240,3 +240,23 @@ func usageSums(t *testing.T, s Store) {
 		require.Empty(t, rows, name)
 	}
 }
+
+func permitCeiling(t *testing.T, s Store) {
+	t.Helper()
+	f := Fill(t, s, 1000)
+	ceiling := int64(150)
+	admit := func(n int64) error {
+		r := f.Admission(t, broker.VerdictAllow, n)
+		r.PermitCeiling = &ceiling
+		_, _, err := s.Admit(t.Context(), r)
+		return err
+	}
+	require.NoError(t, admit(100))
+	err := admit(51)
+	require.Equal(t, broker.KindQuota, broker.KindOf(err))
+	require.Equal(t, "gpu_hours_over_permit", broker.CodeOf(err))
+	require.NoError(t, admit(50))
+	require.NoError(t, admit(0), "what takes no GPU passes no ceiling")
+	require.Error(t, admit(1))
+	require.EqualValues(t, 150, f.Grant(t).Reserved, "what was refused is set aside nowhere")
+}

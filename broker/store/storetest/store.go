@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"an allocation changes by acts of its newest version":  allocationActs,
 		"each term of an allocation is held":                   allocationTerms,
 		"a reservation is settled at its own weight":           weightKept,
+		"a permit's ceiling is held over all reservations":     permitCeiling,
 		"usage sums what was booked":                           usageSums,
 		"a permit version has one text":                        permitHasOneText,
 		"a permit's status only grows newer":                   statusOnlyNewer,
