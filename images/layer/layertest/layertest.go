@@ -24,7 +24,7 @@ import (
 
 // BareArchive is the least that makes a compressed, hashed archive of a tree.
 func BareArchive(src, dst string) error {
-	f, err := os.Create(dst)
+	f, err := os.Create(dst) //nolint:gosec // a benchmark's own tree
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func BareArchive(src, dst string) error {
 		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(p, src+"/"), Size: fi.Size(), Mode: 0o644}); err != nil {
 			return err
 		}
-		in, err := os.Open(p)
+		in, err := os.Open(p) //nolint:gosec // a benchmark's own tree
 		if err != nil {
 			return err
 		}
@@ -70,13 +70,13 @@ func BareArchive(src, dst string) error {
 
 // MixedTree writes a tree of mib MiB: half of it weights (normal floats), three
 // eighths text without repeats, one eighth small sources.
-func MixedTree(b testing.TB, dir string, mib int) {
-	b.Helper()
-	rng := rand.New(rand.NewPCG(1, 2))
+func MixedTree(tb testing.TB, dir string, mib int) {
+	tb.Helper()
+	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a benchmark's own tree
 	write := func(name string, content []byte) {
 		p := filepath.Join(dir, name)
-		require.NoError(b, os.MkdirAll(filepath.Dir(p), 0o750))
-		require.NoError(b, os.WriteFile(p, content, 0o600))
+		require.NoError(tb, os.MkdirAll(filepath.Dir(p), 0o750))
+		require.NoError(tb, os.WriteFile(p, content, 0o600))
 	}
 	for i := range mib / 16 {
 		weights := make([]byte, 0, 8<<20)
@@ -89,7 +89,7 @@ func MixedTree(b testing.TB, dir string, mib int) {
 	for i := range words {
 		words[i] = word(rng)
 	}
-	zipf := rand.NewZipf(rng, 1.1, 4, uint64(len(words)-1))
+	zipf := rand.NewZipf(rng, 1.1, 4, uint64(len(words)-1)) //nolint:gosec // a benchmark's own tree
 	text := func(size int) []byte {
 		var t strings.Builder
 		for t.Len() < size {
@@ -108,7 +108,7 @@ func MixedTree(b testing.TB, dir string, mib int) {
 func word(rng *rand.Rand) string {
 	b := make([]byte, 2+rng.IntN(9))
 	for i := range b {
-		b[i] = byte('a' + rng.IntN(26))
+		b[i] = byte('a' + rng.IntN(26)) //nolint:gosec // a benchmark's own tree
 	}
 	return string(b)
 }
