@@ -37,6 +37,7 @@ var never = map[string][]string{
 	"broker/dispatch":       {module + "broker/store", module + "broker/httpapi", "github.com/containerd"},
 	"broker/store":          {module + "broker/httpapi"},
 	"broker/httpapi":        {module + "broker/store"},
+	"broker/metrics":        {module + "broker/store", module + "broker/httpapi", "github.com/nats-io"},
 	"broker/client":         {module + "broker/store", module + "broker/dispatch", "github.com/open-policy-agent"},
 	"broker/ledger/receipt": {"net/http", "github.com/open-policy-agent", module + "policy"},
 	"broker/spool":          {"net/http", "github.com"},

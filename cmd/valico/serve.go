@@ -16,8 +16,8 @@ import (
 )
 
 type serveOptions struct {
-	config, dataDir, listen, authorities, exec, logLevel string
-	check                                                bool
+	config, dataDir, listen, metrics, authorities, exec, logLevel string
+	check                                                         bool
 }
 
 func newServeCommand(e *env) *cobra.Command {
@@ -38,6 +38,7 @@ func newServeCommand(e *env) *cobra.Command {
 	f.StringVar(&o.config, "config", "", "YAML file with the configuration")
 	f.StringVar(&o.dataDir, "data-dir", "", "folder of the broker's record (VALICO_DATA_DIR)")
 	f.StringVar(&o.listen, "listen", "", "loopback address to listen on (VALICO_LISTEN; 127.0.0.1:8420)")
+	f.StringVar(&o.metrics, "metrics-listen", "", "loopback address on which Prometheus may scrape /metrics without a token (VALICO_METRICS_LISTEN; none)")
 	f.StringVar(&o.authorities, "authorities", "", "file that pins permit issuers, status keys and officers (VALICO_AUTHORITIES)")
 	f.StringVar(&o.exec, "exec", "", "valico-exec for local sites (VALICO_EXEC; beside valico, then on PATH)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -61,6 +62,7 @@ func (o serveOptions) loadConfig(e *env) (app.Config, error) {
 	}{
 		{&c.DataDir, o.dataDir, "VALICO_DATA_DIR"},
 		{&c.Listen, o.listen, "VALICO_LISTEN"},
+		{&c.MetricsListen, o.metrics, "VALICO_METRICS_LISTEN"},
 		{&c.Authorities, o.authorities, "VALICO_AUTHORITIES"},
 		{&c.Exec, o.exec, "VALICO_EXEC"},
 	} {
@@ -110,6 +112,9 @@ func runServe(ctx context.Context, e *env, o serveOptions) error {
 	}
 	c.Log.InfoContext(ctx, "broker started", "url", a.URL(), "data_dir", c.DataDir)
 	fmt.Fprintf(e.Stdout, "serving %s\noperator's token: %s\n", a.URL(), a.OperatorTokenFile())
+	if u := a.MetricsURL(); u != "" {
+		fmt.Fprintf(e.Stdout, "metrics: %s\n", u)
+	}
 	err = a.Run(ctx)
 	if cerr := a.Close(); err == nil && cerr != nil {
 		err = &broker.Error{Kind: broker.KindInternal, Code: "close", Message: "the record was not closed cleanly", Err: cerr}

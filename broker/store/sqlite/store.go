@@ -22,6 +22,10 @@ type Config struct {
 	Path string           // of the file; made when it is not there
 	Now  func() time.Time // time.Now
 	Log  *slog.Logger     // discards
+	// Committed is told how many requests shared a COMMIT, how long it took and
+	// how it ended, by the one goroutine that writes: it must not block. Nil
+	// does nothing.
+	Committed func(requests int, took time.Duration, err error)
 }
 
 // Store is the record. It is safe for concurrent use by one process.
@@ -45,6 +49,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Committed == nil {
+		c.Committed = func(int, time.Duration, error) {}
+	}
 	if err := private(c.Path); err != nil {
 		return nil, err
 	}
@@ -59,7 +66,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, wdb.Close())
 	}
-	w, err := newWriter(ctx, wdb)
+	w, err := newWriter(ctx, wdb, c.Committed)
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close(), wdb.Close())
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valico-hpc/valico/broker"
 )
@@ -42,11 +43,13 @@ type writer struct {
 	closing chan struct{}
 	once    sync.Once
 	stopped chan struct{}
+	// committed is told of each COMMIT; see Config.Committed.
+	committed func(requests int, took time.Duration, err error)
 }
 
 var errClosed = errors.New("the record is closed")
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, committed func(int, time.Duration, error)) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open the writer: %w", err)
@@ -54,6 +57,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	w := &writer{
 		conn: conn, tx: &tx{newStatements(conn.PrepareContext)},
 		queue: make(chan *request, queueSize), closing: make(chan struct{}), stopped: make(chan struct{}),
+		committed: committed,
 	}
 	go w.run() //nolint:contextcheck // it ends with close, not with the caller of Open
 	return w, nil
@@ -197,7 +201,10 @@ func (w *writer) transact(first *request, limit int) ([]*request, []error, error
 		}
 		errs = append(errs, failed)
 	}
-	if err := w.plain(ctx, "COMMIT"); err != nil {
+	began := time.Now()
+	err := w.plain(ctx, "COMMIT")
+	w.committed(len(rs), time.Since(began), err)
+	if err != nil {
 		return rs, nil, w.rollback(ctx, err)
 	}
 	return rs, errs, nil

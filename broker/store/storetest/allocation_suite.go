@@ -260,3 +260,33 @@ func permitCeiling(t *testing.T, s Store) {
 	require.Error(t, admit(1))
 	require.EqualValues(t, 150, f.Grant(t).Reserved, "what was refused is set aside nowhere")
 }
+
+func census(t *testing.T, s Store) {
+	t.Helper()
+	f := Fill(t, s, 1000)
+	f.Admit(t, 100)
+	_, d := f.Admit(t, 10)
+	e := f.ToRunning(t, d.ID)
+	f.Take(t, &e, Done(broker.OutcomeOK, 20))
+	_, a := f.Admit(t, 50)
+	c := f.ToRunning(t, a.ID)
+	_, _, err := s.Admit(t.Context(), f.Admission(t, broker.VerdictReview, 0))
+	require.NoError(t, err)
+	got, err := s.Census(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, got.Reviews)
+	require.Positive(t, got.Outbox)
+	n := map[broker.AttemptState]int64{}
+	for _, x := range got.Attempts {
+		require.Equal(t, f.Site.ID, x.Site)
+		require.WithinDuration(t, time.Now(), x.Oldest, time.Hour)
+		n[x.State] = x.N
+	}
+	require.Equal(t, map[broker.AttemptState]int64{broker.AttemptPackaging: 1, broker.AttemptRunning: 1}, n)
+	require.Equal(t, []broker.BudgetCount{{Site: f.Site.ID, Granted: 1000, Reserved: 150, Used: 20, N: 1, Ending: 1}}, got.Budgets)
+	f.Take(t, &c, Done(broker.OutcomeWalltime, 980))
+	f.Change(t, broker.ActFreeze, func(a *broker.Allocation) { a.Frozen, a.ValidUntil = true, time.Now().AddDate(0, 1, 0) })
+	got, err = s.Census(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []broker.BudgetCount{{Site: f.Site.ID, Granted: 1000, Reserved: 100, Used: 1000, N: 1, Frozen: 1, UsedUp: 1}}, got.Budgets)
+}

@@ -45,6 +45,7 @@ type Accounts interface {
 	TenantAllocations(ctx context.Context, tenant broker.TenantID) ([]broker.Allocation, error)
 	AllocationActs(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) ([]broker.AllocationAct, error)
 	Usage(ctx context.Context, q broker.UsageQuery) ([]broker.UsageRow, error)
+	Census(ctx context.Context) (broker.Census, error)
 }
 
 // Records is what people read and what authorities bring.
@@ -70,6 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"each term of an allocation is held":                   allocationTerms,
 		"a reservation is settled at its own weight":           weightKept,
 		"a permit's ceiling is held over all reservations":     permitCeiling,
+		"a census counts what is there":                        census,
 		"usage sums what was booked":                           usageSums,
 		"a permit version has one text":                        permitHasOneText,
 		"a permit's status only grows newer":                   statusOnlyNewer,

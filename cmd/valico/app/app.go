@@ -25,6 +25,7 @@ import (
 	"github.com/valico-hpc/valico/broker/dispatch"
 	"github.com/valico-hpc/valico/broker/httpapi"
 	"github.com/valico-hpc/valico/broker/ledger"
+	"github.com/valico-hpc/valico/broker/metrics"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
 	"github.com/valico-hpc/valico/broker/telemetry"
 	"github.com/valico-hpc/valico/policy"
@@ -54,6 +55,8 @@ type App struct {
 	dispatch *dispatch.Dispatcher
 	listener net.Listener
 	http     *http.Server
+	metrics  *metrics.Metrics
+	figures  net.Listener // of the metrics; nil when nobody asked for them
 
 	mu     sync.Mutex
 	sites  map[broker.SiteID]*site
@@ -80,7 +83,7 @@ func Open(ctx context.Context, cfg Config, version string) (a *App, err error) {
 	if err := containerdlog.SetLevel("error"); err != nil {
 		return nil, fmt.Errorf("quieten the content store: %w", err)
 	}
-	a = &App{cfg: cfg, version: version, hub: &telemetry.Hub{}, sites: map[broker.SiteID]*site{}}
+	a = &App{cfg: cfg, version: version, hub: &telemetry.Hub{}, sites: map[broker.SiteID]*site{}, metrics: metrics.New(version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -88,7 +91,7 @@ func Open(ctx context.Context, cfg Config, version string) (a *App, err error) {
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		a.openFolder, a.openRecord, a.openTelemetry, a.openDispatch, a.openOperator, a.openSites, a.openHTTP,
+		a.openFolder, a.openRecord, a.openTelemetry, a.openDispatch, a.openOperator, a.openSites, a.openHTTP, a.openMetrics,
 	} {
 		if err := open(ctx); err != nil {
 			return a, err
@@ -132,7 +135,7 @@ func (a *App) openFolder(context.Context) (err error) {
 }
 
 func (a *App) openRecord(ctx context.Context) (err error) {
-	if a.store, err = sqlite.Open(ctx, sqlite.Config{Path: a.path("broker.db"), Log: a.cfg.Log}); err != nil {
+	if a.store, err = sqlite.Open(ctx, sqlite.Config{Path: a.path("broker.db"), Log: a.cfg.Log, Committed: a.metrics.Committed}); err != nil {
 		return fmt.Errorf("open the record: %w", err)
 	}
 	a.onClose(a.store.Close)
@@ -187,7 +190,7 @@ func (a *App) brokerTrust() admission.Trust {
 }
 
 func (a *App) openDispatch(context.Context) (err error) {
-	adm, err := admission.New(a.store, a.engine, a.brokerTrust(), admission.Config{Step: a.cfg.Step})
+	adm, err := admission.New(a.observed(), a.metrics.Engine(a.engine), a.brokerTrust(), admission.Config{Step: a.cfg.Step})
 	if err != nil {
 		return err
 	}
@@ -200,14 +203,14 @@ func (a *App) openDispatch(context.Context) (err error) {
 		return err
 	}
 	a.dispatch, err = dispatch.New(dispatch.Parts{
-		Store: a.store, Clearer: adm, Packager: pack, Ledger: a.ledger, Signer: signer, Codec: order.Codec{},
-		Site: func(id broker.SiteID) (dispatch.Site, bool) { s, ok := a.site(id); return s, ok },
+		Store: a.observed(), Clearer: adm, Packager: pack, Ledger: a.ledger, Signer: signer, Codec: order.Codec{},
+		Site: a.observedSite,
 	}, dispatch.Config{Poll: a.cfg.Poll, StartWithin: a.cfg.StatusMaxAge, Log: a.cfg.Log, Step: a.cfg.Step})
 	return err
 }
 
 func (a *App) openHTTP(ctx context.Context) error {
-	adm, err := admission.New(a.store, a.engine, a.brokerTrust(), admission.Config{Step: a.cfg.Step})
+	adm, err := admission.New(a.observed(), a.metrics.Engine(a.engine), a.brokerTrust(), admission.Config{Step: a.cfg.Step})
 	if err != nil {
 		return err
 	}
@@ -225,10 +228,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	var lc net.ListenConfig
 	if a.listener, err = lc.Listen(ctx, "tcp", a.cfg.Listen); err != nil {
-		return &broker.Error{
-			Kind: broker.KindConflict, Code: "address_in_use", Message: "cannot listen", Value: a.cfg.Listen,
-			Rule: "one process listens on an address", Help: "stop the other one, or choose another with --listen", Who: "the broker's operator", Err: err,
-		}
+		return inUse(a.cfg.Listen, "--listen", err)
 	}
 	a.onClose(func() error { _ = a.listener.Close(); return nil }) // Shutdown closes it first
 	a.http = &http.Server{
@@ -236,6 +236,13 @@ func (a *App) openHTTP(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	return nil
+}
+
+func inUse(address, flag string, err error) error {
+	return &broker.Error{
+		Kind: broker.KindConflict, Code: "address_in_use", Message: "cannot listen", Value: address,
+		Rule: "one process listens on an address", Help: "stop the other one, or choose another with " + flag, Who: "the broker's operator", Err: err,
+	}
 }
 
 // URL is where the API is served.
@@ -262,6 +269,9 @@ func (a *App) Run(ctx context.Context) error {
 		start(s.agent.Run)
 	}
 	a.mu.Unlock()
+	if a.figures != nil {
+		start(a.serveMetrics)
+	}
 	start(a.dispatch.Run)
 	start(a.relay.Run)
 	start(a.project.Run)

@@ -22,6 +22,9 @@ type Config struct {
 	DataDir string `yaml:"data_dir"`
 	// Listen is a TCP address; port 0 takes a free one.
 	Listen string `yaml:"listen"`
+	// MetricsListen is a TCP address of loopback on which Prometheus may scrape
+	// /metrics without a token; empty serves none.
+	MetricsListen string `yaml:"metrics_listen"`
 	// Authorities is a file that pins permit issuers, status keys and officers.
 	Authorities string `yaml:"authorities"`
 	// Exec is the valico-exec that local sites run; empty looks beside this
@@ -108,11 +111,17 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		bad("data_dir", "required: the folder that holds the broker's record")
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		bad("listen", "%q is no host:port", c.Listen)
-	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		bad("listen", "%q: tokens travel in clear text, so listen on loopback and put a TLS proxy before it", c.Listen)
+	loopback := func(path, address, why string) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			bad(path, "%q is no host:port", address)
+		} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			bad(path, "%q: %s", address, why)
+		}
+	}
+	loopback("listen", c.Listen, "tokens travel in clear text, so listen on loopback and put a TLS proxy before it")
+	if c.MetricsListen != "" {
+		loopback("metrics_listen", c.MetricsListen, "figures are served without a token, so listen on loopback")
 	}
 	if c.StatusMaxAge <= 0 {
 		bad("status_max_age", "must be positive, got %s", c.StatusMaxAge)

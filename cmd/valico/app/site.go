@@ -114,6 +114,7 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 	if err != nil {
 		return errors.Join(err, closer())
 	}
+	a.metrics.NameSite(s.ID, s.Name)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sites[s.ID] = &site{agent: ag, close: func() error { nc.Close(); return closer() }}

@@ -59,6 +59,7 @@ BEGIN
   SELECT RAISE(ABORT, 'what was reserved never changes');
 END;
 -- +goose StatementEnd
+CREATE INDEX job_review ON job (id) WHERE state = 'in_review'; -- Census
 CREATE INDEX reservation_settled ON reservation (tenant_id, settled_at) WHERE settled_at IS NOT NULL; -- Usage
 
 -- What operators did with allocations; each row is a leaf of the ledger too.
@@ -87,6 +88,7 @@ END;
 
 -- +goose Down
 DROP TABLE allocation_act;
+DROP INDEX job_review;
 DROP INDEX reservation_settled;
 DROP TRIGGER reservation_fixed;
 ALTER TABLE reservation DROP COLUMN unweighted;
