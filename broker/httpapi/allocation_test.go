@@ -112,6 +112,29 @@ func TestAllocationsOfAnotherTenantDoNotExist(t *testing.T) {
 	require.False(t, b.Grant(t).Frozen)
 }
 
+func TestAFrozenAllocationIsNoGPUTimeOfASite(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	left := func() (found string, ok bool) {
+		t.Helper()
+		c, err := b.as(t, b.dev).CheckSite(t.Context(), "here")
+		require.NoError(t, err)
+		for _, x := range c.Checks {
+			if x.Name == "gpu_hours_left" {
+				return x.Found, x.OK
+			}
+		}
+		return "", false
+	}
+	found, ok := left()
+	require.True(t, ok, found)
+	_, err := b.as(t, b.otto).FreezeAllocation(t.Context(), string(b.Allocation.ID), 1, "audit")
+	require.NoError(t, err)
+	found, ok = left()
+	require.False(t, ok)
+	require.Equal(t, "0.0", found)
+}
+
 func TestTermsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
@@ -85,7 +86,7 @@ func (s *Server) checkSite(ctx context.Context, in *SitePath) (*body[wire.SiteCh
 	if err != nil {
 		return nil, fmt.Errorf("list allocations: %w", err)
 	}
-	out := wire.SiteCheck{Site: site.Name, Checks: recorded(site, p, as)}
+	out := wire.SiteCheck{Site: site.Name, Checks: recorded(site, p, as, s.now())}
 	if s.d.Probe != nil {
 		measured, err := s.d.Probe.Check(ctx, site)
 		if err != nil {
@@ -97,11 +98,11 @@ func (s *Server) checkSite(ctx context.Context, in *SitePath) (*body[wire.SiteCh
 }
 
 // recorded is what the record says of a site, as far as it concerns the caller.
-func recorded(site broker.Site, p broker.Person, as []broker.Allocation) []wire.Check {
+func recorded(site broker.Site, p broker.Person, as []broker.Allocation, now time.Time) []wire.Check {
 	account := site.Accounts[p.ID]
 	var left int64
 	for _, a := range as {
-		if a.Site == site.ID {
+		if a.Site == site.ID && !a.Frozen && !now.Before(a.ValidFrom) && now.Before(a.ValidUntil) {
 			left += a.Available()
 		}
 	}
@@ -116,7 +117,7 @@ func recorded(site broker.Site, p broker.Person, as []broker.Allocation) []wire.
 		{Name: "account", OK: account != "", Found: account, Help: "ask the site operator to map you to an account"},
 		{
 			Name: "gpu_hours_left", OK: left > 0, Found: strconv.FormatFloat(float64(left)/3600, 'f', 1, 64),
-			Help: "ask the broker's operator for an allocation at this site",
+			Help: "ask the broker's operator for an allocation at this site, or why yours is frozen: valico allocation list",
 		},
 		{
 			Name: "isolation", OK: site.Isolation == broker.IsolationUserNS, Found: string(site.Isolation),

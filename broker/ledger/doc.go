@@ -12,6 +12,10 @@
 // Public are checkpoints and hash tiles. Rows go to parties only: a leaf is the
 // hash of salted commitments and says nothing of who or what.
 //
+// Entries chain per permit of a tenant. Acts that are about a project and none of
+// its permits, those on allocations, chain per project (ProjectChain) in the same
+// form of record, under a key of their own.
+//
 // Two invariants must never break: an entry is in the tree exactly if the act
 // it records is in the store, for they are one transaction; and a checkpoint is
 // signed only over a tree that holds, unchanged, the tree of the checkpoint

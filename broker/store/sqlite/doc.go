@@ -15,9 +15,10 @@
 //
 // Invariants that must never break: an exported method is one transaction; an
 // attempt from ready on holds an allowed clearance, its receipt and its order
-// (P1); open reservations never exceed a grant (P3); a job has one live attempt
-// (P4); a decision and its leaf are both there or both not. CHECKs and triggers
-// in migrations/ hold the same, so a mistake in Go is refused by the database.
+// (P1); open reservations never exceed a grant or the limits that it sets, and
+// are settled once, at their own weight (P3); a job has one live attempt (P4); a
+// decision and its leaf are both there or both not. CHECKs and triggers in
+// migrations/ hold the same, so a mistake in Go is refused by the database.
 //
 // Failures: a full or failing disk gives KindUnavailable and leaves nothing of
 // the request; a lost race gives KindConflict; a refused invariant gives
