@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	maxBody   = 32 << 20  // of one answer; a page of 500 allocations has about 1.5 MiB
+	maxBody   = 64 << 20  // of one answer; a page of 2,000 allocations has about 6 MiB
 	maxStream = 256 << 20 // of one event stream, which is then opened again
-	pageSize  = 500
+	pageSize  = 2000
 )
 
 // TLS are the files of a connection with TLS.

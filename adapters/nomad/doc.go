@@ -1,9 +1,8 @@
 // Package nomad lets an agent run its launches on a Nomad cluster, through
 // HashiCorp's own API client. It satisfies the port agent.Scheduler.
 //
-//	Submit ─▶ account mapped? ─▶ job of that id? ─ours─▶ compare with what was asked for
-//	                                             ├none─▶ register, create-only ─▶ compare
-//	                                             └else─▶ refuse: the name is taken
+//	Submit ─▶ account mapped? ─▶ register, create-only ─▶ read the job of that id ─ours─▶ compare with what was asked for
+//	                                                                              └else─▶ refuse: the name is taken
 //	Watch  ─▶ jobs, evaluations, allocations: one list each ─▶ state ─▶ end what may not go on
 //
 // At most once. The job's id is the launch's name and a registration enforces

@@ -278,6 +278,7 @@ func TestALaunchThatNomadForgotIsNotStartedAgain(t *testing.T) {
 	require.Equal(t, agent.SchedulerGone, st.State)
 	_, err = s.Usage(t.Context(), l)
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err))
+	require.Equal(t, "launch_forgotten", broker.CodeOf(s.Submit(t.Context(), l)))
 	_, err = open(t, settings(t)).Find(t.Context(), l)
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "another process cannot know that it was there")
 	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))

@@ -1,6 +1,7 @@
 package nomad_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -125,7 +126,7 @@ func TestAnAnswerWithoutAnEndIsNotRead(t *testing.T) {
 	s, _ := patient(t, 30*time.Second, map[string]http.HandlerFunc{"GET /v1/job/a1": func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"ID":"`)
 		chunk := strings.Repeat("x", 1<<20)
-		for range 200 {
+		for range 100 {
 			if _, err := io.WriteString(w, chunk); err != nil {
 				return
 			}
@@ -166,6 +167,7 @@ func TestAJobThatNomadHoldsOtherwiseIsEndedAndRefused(t *testing.T) {
 			ended := make(chan struct{}, 1)
 			require.Contains(t, stored(""), c.old)
 			s, _ := fake(t, map[string]http.HandlerFunc{
+				"PUT /v1/jobs":   says(500, "Enforcing job modify index 0: job already exists"),
 				"GET /v1/job/a1": says(200, strings.Replace(stored(""), c.old, c.new, 1)),
 				"DELETE /v1/job/a1": func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Query().Get("purge") == "false" {
@@ -276,4 +278,39 @@ func TestSettingsThatAreNotSafeAreRefused(t *testing.T) {
 		_, err := nomad.New(c)
 		require.Error(t, err, name)
 	}
+}
+
+func TestAServerIsTrustedByTheSitesCAAlone(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(&scripted{})
+	t.Cleanup(srv.Close)
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600))
+	for pinned, want := range map[string]broker.Kind{ca: broker.KindNotFound, "": broker.KindUnavailable} {
+		s, err := nomad.New(nomad.Config{Address: srv.URL, TLS: nomad.TLS{CACert: pinned}, Accounts: []string{"person"}, UID: uids})
+		require.NoError(t, err)
+		_, err = s.Find(t.Context(), sample())
+		require.Equal(t, want, broker.KindOf(err), "%q: %v", pinned, err)
+		require.NoError(t, s.Close())
+	}
+}
+
+func TestAReplacementThatCannotBeEndedHidesNoOtherLaunch(t *testing.T) {
+	t.Parallel()
+	other := sample()
+	other.Name = "b2"
+	s, _ := fake(t, map[string]http.HandlerFunc{
+		"GET /v1/jobs": says(200, `[{"ID":"a1","Status":"running","Meta":{"order":"`+string(sample().OrderDigest)+`"}},
+			{"ID":"b2","Status":"running","Meta":{"order":"`+string(sample().OrderDigest)+`"}}]`),
+		"GET /v1/evaluations": says(200, `[]`),
+		"GET /v1/allocations": says(200, `[{"ID":"x","JobID":"a1","ClientStatus":"lost","DesiredStatus":"stop"},
+			{"ID":"y","JobID":"b2","ClientStatus":"running","DesiredStatus":"run"}]`),
+		"DELETE /v1/job/a1": says(500, "No cluster leader"),
+	})
+	sts, err := s.Watch(t.Context(), []broker.Launch{sample(), other})
+	require.NoError(t, err)
+	require.Len(t, sts, 2)
+	require.Equal(t, agent.SchedulerEnding, sts[0].State)
+	require.Equal(t, agent.SchedulerRunning, sts[1].State)
 }

@@ -13,6 +13,7 @@ import (
 // Submit registers a launch at most once and returns when Nomad holds it as it
 // was asked for. The job's id is the launch's name and the registration is
 // create-only, so a request that is repeated, or arrives late, makes no second.
+// What Nomad confirmed to this process is never sent again.
 func (s *Scheduler) Submit(ctx context.Context, l broker.Launch) error {
 	if err := check(l); err != nil {
 		return err
@@ -21,31 +22,25 @@ func (s *Scheduler) Submit(ctx context.Context, l broker.Launch) error {
 		return err
 	}
 	defer s.hold(l.Name)()
-	known, there, err := s.info(ctx, l)
-	if err != nil {
-		return err
-	}
-	switch {
-	case there != nil && known == nil:
-		return nameTaken(l)
-	case known == nil && s.confirmed(l):
-		return refused("launch_forgotten", l.Name, "a launch that Nomad held and no longer knows is not started again")
-	case known == nil:
+	confirmed := s.confirmed(l)
+	if !confirmed {
 		if err := s.register(ctx, l); err != nil {
 			return err
 		}
-		if known, there, err = s.info(ctx, l); err != nil {
-			return err
-		}
-		if there != nil && known == nil {
-			return nameTaken(l)
-		}
-		if known == nil {
-			return unavailable("the job that was registered is not there", nil)
-		}
+	}
+	ours, there, err := s.info(ctx, l)
+	switch {
+	case err != nil:
+		return err
+	case there != nil && ours == nil:
+		return nameTaken(l)
+	case ours == nil && confirmed:
+		return refused("launch_forgotten", l.Name, "a launch that Nomad held and no longer knows is not started again")
+	case ours == nil:
+		return unavailable("the job that was registered is not there", nil)
 	}
 	s.confirm(l)
-	return s.readBack(ctx, known, l)
+	return s.readBack(ctx, ours, l)
 }
 
 func nameTaken(l broker.Launch) error {

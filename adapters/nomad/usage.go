@@ -18,7 +18,13 @@ func (s *Scheduler) Usage(ctx context.Context, l broker.Launch) (broker.Usage, e
 	if !ok {
 		return broker.Usage{}, broker.NotFound("launch", l.Name)
 	}
-	return usage(got, s.cfg.MHzPerCPU)
+	u, err := usage(got, s.cfg.MHzPerCPU)
+	if err == nil { // it ended and is accounted: nobody will submit it again
+		s.mu.Lock()
+		delete(s.taken, keyOf(l))
+		s.mu.Unlock()
+	}
+	return u, err
 }
 
 func usage(got seen, mhz int) (broker.Usage, error) {

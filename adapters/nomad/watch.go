@@ -139,7 +139,7 @@ func (s *Scheduler) Find(ctx context.Context, l broker.Launch) (agent.Status, er
 		}
 		return agent.Status{}, broker.NotFound("launch", l.Name)
 	}
-	return s.judge(ctx, l, got)
+	return s.judge(ctx, l, got), nil
 }
 
 // Watch returns the statuses of the launches that Nomad knows: three lists
@@ -160,10 +160,7 @@ func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Stat
 			continue
 		}
 		got := w.seen(l.Name)
-		st, err := s.judge(ctx, l, got)
-		if err != nil {
-			return nil, err
-		}
+		st := s.judge(ctx, l, got)
 		if st.State == agent.SchedulerQueued && forced < forceMax && missingDevices(got) && s.force(ctx, l) {
 			forced++
 		} else if st.State != agent.SchedulerQueued {
@@ -195,8 +192,9 @@ func (s *Scheduler) listing(ctx context.Context) (*world, error) {
 }
 
 // judge says how a launch stands and ends what may not go on: one over its
-// walltime, one without its GPUs, and every replacement that Nomad starts.
-func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) (agent.Status, error) {
+// walltime, one without its GPUs, and every replacement that Nomad starts. What
+// could not be ended is tried again the next time; it hides no other launch.
+func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) agent.Status {
 	a := got.first()
 	gpus, limit := l.Resources.GPUs(), l.Resources.Walltime+s.cfg.KillMargin
 	st := agent.Status{Name: l.Name, State: state(got), Granted: granted(a)}
@@ -208,9 +206,8 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) (agent
 	again := a != nil && allocState(a) != agent.SchedulerUnknown && replaceable(got)
 	if (short && st.State != agent.SchedulerEnded || late || again) && !got.stopped {
 		if err := s.deregister(ctx, l.Name); err != nil {
-			return agent.Status{}, err
-		}
-		if st.State == agent.SchedulerRunning || st.State == agent.SchedulerQueued {
+			s.cfg.Log.WarnContext(ctx, "end a launch", "job", l.Name, "error", err)
+		} else if st.State == agent.SchedulerRunning || st.State == agent.SchedulerQueued {
 			st.State = agent.SchedulerEnding
 		}
 	}
@@ -227,7 +224,7 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) (agent
 		s.cfg.Log.WarnContext(ctx, "unknown state", "job", l.Name, "status", got.status)
 	case agent.SchedulerRunning, agent.SchedulerEnding, agent.SchedulerGone:
 	}
-	return st, nil
+	return st
 }
 
 // overtime reports whether a running launch should have ended itself. Nomad has
