@@ -23,6 +23,15 @@ const (
 	other    = "other"
 )
 
+// Values of labels that are not nouns.
+const (
+	succeeded   = "ok"
+	failed      = "error"
+	callStart   = "start"
+	callStop    = "stop"
+	callReports = "reports"
+)
+
 // Metrics are a broker's figures. It is safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
@@ -63,7 +72,7 @@ func New(version string) *Metrics {
 		reasons:     counter("valico_policy_reasons_total", "Reasons that evaluations gave.", "code"),
 		decisions:   counter("valico_decisions_total", "Decisions recorded with their ledger leaf.", "kind", "verdict"),
 		refused:     counter("valico_reservations_refused_total", "Admissions that found no room in the transaction itself.", "code"),
-		commits:     counter("valico_store_commits_total", "Commits of the record.", "result"),
+		commits:     counter("valico_store_commits_total", "Commits of the record, and writes that failed.", "result"),
 		commit:      prometheus.NewHistogram(histogram("valico_store_commit_seconds", "Time of one commit.", 0.0001, 2, 16)),
 		requests:    prometheus.NewHistogram(histogram("valico_store_commit_requests", "Requests that shared one commit.", 1, 2, 7)),
 		claims:      counter("valico_dispatch_claims_total", "Turns of the dispatch loop, each of which claims what is due.", "result"),
@@ -79,6 +88,7 @@ func New(version string) *Metrics {
 	m.registry.MustRegister(build, m.evaluations, m.evaluation, m.reasons, m.decisions, m.refused, m.commits, m.commit, m.requests,
 		m.claims, m.claimed, m.claimedAt, m.transitions, m.outcomes, m.calls, m.call,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.begin()
 	return m
 }
 
@@ -92,12 +102,35 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
-// NameSite says what a site is called in labels.
+// begin shows counters at zero before anything happened: an alert on an increase
+// does not see the first event of a series that begins with it.
+func (m *Metrics) begin() {
+	for _, v := range []string{policy.VerdictAllow, policy.VerdictDeny, policy.VerdictReview, failed} {
+		m.evaluations.WithLabelValues(v)
+	}
+	for _, r := range []string{succeeded, string(broker.KindUnavailable)} {
+		m.commits.WithLabelValues(r)
+	}
+	for _, r := range []string{succeeded, string(broker.KindUnavailable)} {
+		m.claims.WithLabelValues(r)
+	}
+}
+
+// NameSite says what a site is called in labels, and begins its counters.
 func (m *Metrics) NameSite(id broker.SiteID, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.sites) < maxSites {
-		m.sites[id] = name
+	if len(m.sites) >= maxSites || m.sites[id] == name {
+		return
+	}
+	m.sites[id] = name
+	for _, o := range broker.Outcomes() {
+		m.outcomes.WithLabelValues(name, string(o))
+	}
+	for _, call := range []string{callStart, callStop, callReports} {
+		for _, r := range []string{succeeded, string(broker.KindForbidden), string(broker.KindUnavailable), string(broker.KindInternal)} {
+			m.calls.WithLabelValues(name, call, r)
+		}
 	}
 }
 
@@ -137,9 +170,12 @@ func plain(c string) bool {
 	return true
 }
 
-// Committed is told of each commit of the record.
+// Committed is told of each commit of the record, and of each write that failed.
 func (m *Metrics) Committed(requests int, took time.Duration, err error) {
 	m.commits.WithLabelValues(result(err)).Inc()
+	if err != nil {
+		return
+	}
 	m.commit.Observe(took.Seconds())
 	m.requests.Observe(float64(requests))
 }
@@ -176,7 +212,7 @@ func (m *Metrics) Moved(site broker.SiteID, a broker.Attempt) {
 
 func result(err error) string {
 	if err == nil {
-		return "ok"
+		return succeeded
 	}
 	return string(broker.KindOf(err))
 }
@@ -196,7 +232,7 @@ func (e engine) Evaluate(ctx context.Context, input []byte) (policy.Result, erro
 	e.m.evaluation.Observe(time.Since(began).Seconds())
 	verdict := r.Verdict
 	if err != nil {
-		verdict = "error"
+		verdict = failed
 	}
 	e.m.evaluations.WithLabelValues(e.m.code(verdict)).Inc()
 	for _, x := range r.Reasons {
@@ -225,7 +261,7 @@ func (a agent) count(call string, began time.Time, err error) {
 func (a agent) Start(ctx context.Context, o broker.SignedOrder) error {
 	began := time.Now()
 	err := a.next.Start(ctx, o)
-	a.count("start", began, err)
+	a.count(callStart, began, err)
 	return err
 }
 
@@ -233,7 +269,7 @@ func (a agent) Start(ctx context.Context, o broker.SignedOrder) error {
 func (a agent) Stop(ctx context.Context, id broker.AttemptID) error {
 	began := time.Now()
 	err := a.next.Stop(ctx, id)
-	a.count("stop", began, err)
+	a.count(callStop, began, err)
 	return err
 }
 
@@ -241,6 +277,6 @@ func (a agent) Stop(ctx context.Context, id broker.AttemptID) error {
 func (a agent) Reports(ctx context.Context, ids []broker.AttemptID) ([]broker.AttemptReport, error) {
 	began := time.Now()
 	rs, err := a.next.Reports(ctx, ids)
-	a.count("reports", began, err)
+	a.count(callReports, began, err)
 	return rs, err
 }

@@ -74,7 +74,7 @@ func exercise(t *testing.T, r record) *metrics.Metrics {
 	require.NoError(t, m.Watch(r, func(broker.SiteID) bool { return true }, func() time.Time { return time.Unix(1060, 0) }))
 	m.NameSite(site, "leonardo")
 	m.Committed(3, time.Millisecond, nil)
-	m.Committed(1, time.Millisecond, errors.New("disk"))
+	m.Committed(0, 0, &broker.Error{Kind: broker.KindUnavailable})
 	m.Decided(broker.Decision{Kind: broker.DecisionAdmission, Verdict: broker.VerdictAllow, Permit: "permit-of-ada"})
 	m.Refused(&broker.Error{Kind: broker.KindQuota, Code: "budget_exceeded", Value: person})
 	m.Refused(&broker.Error{Kind: broker.KindInvalid, Code: "x"})
@@ -109,7 +109,7 @@ func TestEachFigureIsWhatHappened(t *testing.T) {
 		`valico_policy_evaluations_total{verdict="deny"} 1`, `valico_policy_evaluations_total{verdict="error"} 1`,
 		`valico_policy_reasons_total{code="purpose_not_permitted"} 1`, `valico_decisions_total{kind="admission",verdict="allow"} 1`,
 		`valico_reservations_refused_total{code="budget_exceeded"} 1`,
-		`valico_store_commits_total{result="ok"} 1`, `valico_store_commits_total{result="internal"} 1`, `valico_store_commit_requests_sum 4`,
+		`valico_store_commits_total{result="ok"} 1`, `valico_store_commits_total{result="backend-unavailable"} 1`, `valico_store_commit_requests_sum 3`,
 		`valico_dispatch_claims_total{result="ok"} 1`, `valico_dispatch_claimed_attempts_total 2`, `valico_dispatch_last_turn_timestamp_seconds 1050`,
 		`valico_attempt_transitions_total{site="leonardo",to="done"} 1`, `valico_attempt_outcomes_total{outcome="ok",site="leonardo"} 1`,
 		`valico_agent_calls_total{call="start",result="forbidden",site="leonardo"} 1`, `valico_agent_call_seconds_count{call="reports",site="leonardo"} 1`,
@@ -122,6 +122,22 @@ func TestEachFigureIsWhatHappened(t *testing.T) {
 		require.Contains(t, text, want+"\n")
 	}
 	require.NotContains(t, text, `code="x"`)
+}
+
+// An increase is not seen in a series that begins with its first event.
+func TestWhatAnAlertWatchesIsThereBeforeItHappens(t *testing.T) {
+	t.Parallel()
+	m := metrics.New("test")
+	m.NameSite(site, "leonardo")
+	text := scrape(t, m)
+	for _, want := range []string{
+		`valico_store_commits_total{result="backend-unavailable"} 0`, `valico_policy_evaluations_total{verdict="error"} 0`,
+		`valico_agent_calls_total{call="start",result="forbidden",site="leonardo"} 0`,
+		`valico_agent_calls_total{call="reports",result="backend-unavailable",site="leonardo"} 0`,
+		`valico_attempt_outcomes_total{outcome="lost",site="leonardo"} 0`,
+	} {
+		require.Contains(t, text, want+"\n")
+	}
 }
 
 func TestARecordThatDoesNotAnswerIsAFigureAndNoFailedScrape(t *testing.T) {

@@ -22,9 +22,9 @@ type Config struct {
 	Path string           // of the file; made when it is not there
 	Now  func() time.Time // time.Now
 	Log  *slog.Logger     // discards
-	// Committed is told how many requests shared a COMMIT, how long it took and
-	// how it ended, by the one goroutine that writes: it must not block. Nil
-	// does nothing.
+	// Committed is told how many requests shared a COMMIT and how long it took,
+	// and of each write that the disk did not take, with its error. It is called
+	// from several goroutines and must not block. Nil does nothing.
 	Committed func(requests int, took time.Duration, err error)
 }
 

@@ -203,10 +203,10 @@ func (w *writer) transact(first *request, limit int) ([]*request, []error, error
 	}
 	began := time.Now()
 	err := w.plain(ctx, "COMMIT")
-	w.committed(len(rs), time.Since(began), err)
 	if err != nil {
 		return rs, nil, w.rollback(ctx, err)
 	}
+	w.committed(len(rs), time.Since(began), nil)
 	return rs, errs, nil
 }
 
@@ -253,5 +253,9 @@ func (w *writer) rollback(ctx context.Context, err error) error {
 
 // write runs f as one transaction of the record.
 func (s *Store) write(ctx context.Context, op string, f func(ctx context.Context, t *tx) error) error {
-	return translate(op, s.writer.do(ctx, f))
+	err := translate(op, s.writer.do(ctx, f))
+	if broker.KindOf(err) == broker.KindUnavailable {
+		s.writer.committed(0, 0, err)
+	}
+	return err
 }

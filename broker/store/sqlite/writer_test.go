@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
+	"github.com/valico-hpc/valico/broker/store/storetest"
 )
 
 func TestAFailingRequestDoesNotFailItsBatch(t *testing.T) {
@@ -106,4 +108,38 @@ func TestCloseFinishesWhatWasAccepted(t *testing.T) {
 	var n int
 	require.NoError(t, s.Get(t.Context(), `SELECT count(*) FROM tenant`, &n))
 	require.Equal(t, 1, n)
+}
+
+func TestWhoWatchesIsToldOfCommitsAndOfADiskThatIsFull(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	commits, faults := 0, 0
+	s, err := sqlite.Open(t.Context(), sqlite.Config{
+		Path: filepath.Join(t.TempDir(), "valico.db"), Committed: func(_ int, _ time.Duration, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				faults++
+				return
+			}
+			commits++
+		},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	f := storetest.Fill(t, s, 1_000_000)
+	mu.Lock()
+	require.Positive(t, commits)
+	require.Zero(t, faults)
+	mu.Unlock()
+	require.NoError(t, s.Room(t.Context(), 1))
+	for range 1000 {
+		if _, _, err = s.Admit(t.Context(), f.Admission(t, broker.VerdictAllow, 1)); err != nil {
+			break
+		}
+	}
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, faults)
 }
