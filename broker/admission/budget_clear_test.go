@@ -88,3 +88,47 @@ func TestAnAdmittedJobIsClearedOnTheTermsThatItReservedWith(t *testing.T) {
 		[]any{in.Budget.Allocation, in.Budget.Needed, in.Budget.GPUSeconds, in.Budget.Weight, in.Budget.Available, in.Budget.Frozen})
 	require.Zero(t, in.Budget.OpenJobs, "the job itself is not counted as another")
 }
+
+// One allocation's terms do not stand in the way of a job that another takes.
+func TestAJobIsTriedOnEachAllocationOfTheSite(t *testing.T) {
+	t.Parallel()
+	b, err := openBudget(t.Context(), filepath.Join(t.TempDir(), "broker.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.store.Close()) })
+	b.fill(t, 100_000, func(a *broker.Allocation) { a.MaxWall = time.Minute }) // most left, short jobs
+	large := b.grant(t)
+	large.ID, large.GPUSeconds, large.MaxWall, large.AccessMode = "alc_large", 5_000, 0, "large_scale"
+	require.NoError(t, b.store.AddAllocation(t.Context(), large))
+	spec := b.shape(seeded(t))
+	spec.Resources.Nodes, spec.Resources.GPUsPerNode, spec.Resources.GPUType = 1, 1, "h100"
+	reserved := func() [2]int64 {
+		t.Helper()
+		as, err := b.store.TenantAllocations(t.Context(), b.person.Tenant)
+		require.NoError(t, err)
+		by := map[broker.AllocationID]int64{}
+		for _, a := range as {
+			by[a.ID] = a.Reserved
+		}
+		return [2]int64{by[budgetID], by["alc_large"]}
+	}
+	spec.Resources.Walltime = 30 * time.Second
+	_, err = b.submit(t.Context(), spec, "")
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{90, 0}, reserved())
+	spec.Resources.Walltime = 10 * time.Minute
+	_, err = b.submit(t.Context(), spec, "")
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{90, 945}, reserved())
+
+	request := admission.Request{Principal: admission.Principal{Person: b.person, Method: "local_token"}, Spec: spec}
+	plan, err := b.service.Plan(t.Context(), request)
+	require.NoError(t, err)
+	require.Len(t, plan.Sites, 1, "a site is shown once")
+	require.Equal(t, broker.VerdictAllow, plan.Verdict)
+	require.InDelta(t, 4055.0/3600, plan.Sites[0].GPUHoursLeft, 1e-9, "of the allocation that would take it")
+	request.Spec.Resources.Walltime = time.Hour // more than either takes
+	plan, err = b.service.Plan(t.Context(), request)
+	require.NoError(t, err)
+	require.Len(t, plan.Sites, 1)
+	require.Equal(t, broker.VerdictDeny, plan.Verdict)
+}

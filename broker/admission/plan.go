@@ -32,14 +32,14 @@ type Plan struct {
 	Reviewer           string // who reviews the outputs
 }
 
-// SiteBudget is a site and the project's allocation there.
+// SiteBudget is a site and one of the project's allocations there.
 type SiteBudget struct {
 	Site       broker.Site
 	Allocation broker.Allocation
 }
 
-// PlanSites evaluates one job at each site; facts carry everything but Site
-// and Allocation. It needs no server and no store.
+// PlanSites evaluates one job at each site, where a site's allocations follow
+// each other the best counts; facts carry everything but Site and Allocation. It needs no server and no store.
 func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudget) (Plan, error) {
 	doc := facts.Permit.Document
 	plan := Plan{
@@ -60,7 +60,13 @@ func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudg
 			GPUHoursLeft: hours(s.Allocation.Available()),
 			GPUHours:     hours(facts.reservation().GPUSeconds),
 		}
-		plan.Sites = append(plan.Sites, sp)
+		if n := len(plan.Sites); n > 0 && plan.Sites[n-1].Site.ID == s.Site.ID { // another allocation there
+			if better(sp.Verdict, plan.Sites[n-1].Verdict) {
+				plan.Sites[n-1] = sp
+			}
+		} else {
+			plan.Sites = append(plan.Sites, sp)
+		}
 		if better(sp.Verdict, plan.Verdict) {
 			plan.Verdict, plan.Site = sp.Verdict, s.Site.Name
 		}

@@ -23,10 +23,10 @@ type Store interface {
 	Permit(ctx context.Context, project broker.ProjectID, id broker.PermitID) (broker.PermitRecord, error)
 	// PermitUsage sums GPU-seconds used and reserved under a permit, over all sites.
 	PermitUsage(ctx context.Context, project broker.ProjectID, id broker.PermitID) (int64, error)
-	// AllocationAt returns the project's allocation at a site that is valid at
-	// t: of several one that is not frozen before one that is, then the one with
-	// most left.
-	AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error)
+	// AllocationsAt returns the project's allocations at a site that are valid at
+	// t, eight at most: those that are not frozen before those that are, then
+	// those with most left.
+	AllocationsAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) ([]broker.Allocation, error)
 	// Reserved returns a reservation of the project and the allocation that it
 	// was taken from, as that is now; a zero allocation if it was from none.
 	Reserved(ctx context.Context, project broker.ProjectID, id broker.ReservationID) (broker.Reservation, broker.Allocation, error)

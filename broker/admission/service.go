@@ -135,7 +135,8 @@ func (s *Service) facts(ctx context.Context, r Request, now time.Time) (Facts, b
 	}, rec, nil
 }
 
-// sites lists the site that the job names, or all of them.
+// sites lists the site that the job names, or all of them, each with every
+// allocation that the project has there.
 func (s *Service) sites(ctx context.Context, f Facts) ([]SiteBudget, error) {
 	all, err := s.candidates(ctx, f.Spec.Site)
 	if err != nil {
@@ -143,11 +144,16 @@ func (s *Service) sites(ctx context.Context, f Facts) ([]SiteBudget, error) {
 	}
 	var out []SiteBudget
 	for _, site := range all {
-		a, err := s.allocation(ctx, f, site.ID)
+		as, err := s.store.AllocationsAt(ctx, f.Principal.Person.Project, site.ID, f.Now)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read allocations: %w", err)
 		}
-		out = append(out, SiteBudget{Site: site, Allocation: a})
+		if len(as) == 0 {
+			as = []broker.Allocation{{}} // policy then denies
+		}
+		for _, a := range as {
+			out = append(out, SiteBudget{Site: site, Allocation: a})
+		}
 	}
 	if len(out) == 0 {
 		return nil, &broker.Error{
@@ -181,21 +187,9 @@ func (s *Service) candidates(ctx context.Context, name string) ([]broker.Site, e
 	return []broker.Site{site}, nil
 }
 
-// allocation is zero when the project has none: policy then denies.
-func (s *Service) allocation(ctx context.Context, f Facts, site broker.SiteID) (broker.Allocation, error) {
-	a, err := s.store.AllocationAt(ctx, f.Principal.Person.Project, site, f.Now)
-	switch {
-	case err == nil:
-		return a, nil
-	case broker.KindOf(err) == broker.KindNotFound:
-		return broker.Allocation{}, nil
-	default:
-		return broker.Allocation{}, fmt.Errorf("read allocation: %w", err)
-	}
-}
-
-// choose evaluates site after site and takes the first that allows, else the
-// first that asks for review, else the first.
+// choose evaluates site after site, at each allocation after allocation, and
+// takes the first that allows, else the first that asks for review, else the
+// first.
 func (s *Service) choose(ctx context.Context, f Facts) (SiteBudget, []byte, policy.Result, error) {
 	sites, err := s.sites(ctx, f)
 	if err != nil {

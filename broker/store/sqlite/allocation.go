@@ -206,13 +206,16 @@ func (s *Store) TenantAllocations(ctx context.Context, tenant broker.TenantID) (
 	return out, translate("list allocations", err)
 }
 
-// AllocationAt returns the grant at a site that is valid at t; of several one
-// that is not frozen before one that is, then the one with most left.
-func (s *Store) AllocationAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) (broker.Allocation, error) {
-	a, err := only(ctx, s.read, `SELECT `+allocationColumns+` WHERE project_id = ?1 AND site_id = ?2
-		AND valid_from <= ?3 AND valid_until > ?3 ORDER BY frozen, granted - reserved - used DESC, id LIMIT 1`,
-		[]any{project, site, micros(t)}, scanAllocation)
-	return a, translate("read allocation", missing(err, "allocation", string(site)))
+// maxAllocations bounds how many grants at one site a job is tried on.
+const maxAllocations = 8
+
+// AllocationsAt returns the grants at a site that are valid at t: those that are
+// not frozen before those that are, then those with most left.
+func (s *Store) AllocationsAt(ctx context.Context, project broker.ProjectID, site broker.SiteID, t time.Time) ([]broker.Allocation, error) {
+	out, err := list(ctx, s.read, `SELECT `+allocationColumns+` WHERE project_id = ?1 AND site_id = ?2
+		AND valid_from <= ?3 AND valid_until > ?3 ORDER BY frozen, granted - reserved - used DESC, id LIMIT ?4`,
+		[]any{project, site, micros(t), maxAllocations}, scanAllocation)
+	return out, translate("read allocations", err)
 }
 
 // AllocationActs lists what operators did with a tenant's grant, oldest first.

@@ -101,19 +101,25 @@ func allocationAtMoment(t *testing.T, s Store) {
 	t.Helper()
 	f := Fill(t, s, 100)
 	ctx := t.Context()
-	got, err := s.AllocationAt(ctx, f.Project, f.Site.ID, f.now)
+	got, err := s.AllocationsAt(ctx, f.Project, f.Site.ID, f.now)
 	require.NoError(t, err)
-	require.Equal(t, f.Allocation, got)
-	more := f.Allocation
+	require.Equal(t, []broker.Allocation{f.Allocation}, got)
+	more, frozen := f.Allocation, f.Allocation
 	more.ID, more.GPUSeconds = broker.NewID[broker.AllocationID]("alc"), 200
+	frozen.ID, frozen.GPUSeconds, frozen.Frozen = broker.NewID[broker.AllocationID]("alc"), 900, true
+	require.NoError(t, s.AddAllocation(ctx, frozen))
 	require.NoError(t, s.AddAllocation(ctx, more))
-	got, err = s.AllocationAt(ctx, f.Project, f.Site.ID, f.now)
+	got, err = s.AllocationsAt(ctx, f.Project, f.Site.ID, f.now)
 	require.NoError(t, err)
-	require.Equal(t, more.ID, got.ID, "of several the one with most left")
+	require.Equal(t, []broker.Allocation{more, f.Allocation, frozen}, got, "most left first, frozen ones last")
 	for _, at := range []time.Time{f.Allocation.ValidUntil, f.Allocation.ValidFrom.Add(-time.Microsecond)} {
-		_, err := s.AllocationAt(ctx, f.Project, f.Site.ID, at)
-		require.Equal(t, broker.KindNotFound, broker.KindOf(err))
+		got, err := s.AllocationsAt(ctx, f.Project, f.Site.ID, at)
+		require.NoError(t, err)
+		require.Empty(t, got)
 	}
+	got, err = s.AllocationsAt(ctx, "prj_x", f.Site.ID, f.now)
+	require.NoError(t, err)
+	require.Empty(t, got)
 }
 
 func (f Fixture) permit(version int, jws string) (broker.PermitRecord, ledger.Entry) {

@@ -69,7 +69,7 @@ CREATE TABLE allocation (
   CHECK (valid_from < valid_until),
   FOREIGN KEY (project_id, tenant_id) REFERENCES project (id, tenant_id)
 ) STRICT;
-CREATE INDEX allocation_site ON allocation (project_id, site_id); -- AllocationAt
+CREATE INDEX allocation_site ON allocation (project_id, site_id); -- AllocationsAt
 
 -- Promise P3, whatever the code above does: nothing more is set aside than the
 -- grant holds at that moment.
