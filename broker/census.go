@@ -25,4 +25,5 @@ type BudgetCount struct {
 	Granted, Reserved, Used int64
 	N, Frozen, UsedUp       int64
 	Ending                  int64 // within 14 days
+	Overrun                 int64 // whose bookings passed what they had set aside, and so the grant
 }

@@ -36,7 +36,7 @@ func (m *Metrics) Watch(r Record, attached func(broker.SiteID) bool, now func() 
 		granted:  desc("valico_budget_granted_gpu_seconds", "Granted by valid allocations, charged GPU-seconds.", "site"),
 		reserved: desc("valico_budget_reserved_gpu_seconds", "Set aside by open reservations, charged GPU-seconds.", "site"),
 		used:     desc("valico_budget_used_gpu_seconds", "Booked, charged GPU-seconds.", "site"),
-		state:    desc("valico_budget_allocations", "Valid allocations: all, frozen, used up, ending within 14 days.", "site", "state"),
+		state:    desc("valico_budget_allocations", "Valid allocations: all, frozen, used up, overrun, ending within 14 days.", "site", "state"),
 	}
 	if err := m.registry.Register(c); err != nil {
 		return fmt.Errorf("register the record: %w", err)
@@ -116,13 +116,14 @@ func (c *census) budgets(gauge func(*prometheus.Desc, float64, ...string), bs []
 		s := sum[c.m.site(b.Site)]
 		s.Granted, s.Reserved, s.Used = s.Granted+b.Granted, s.Reserved+b.Reserved, s.Used+b.Used
 		s.N, s.Frozen, s.UsedUp, s.Ending = s.N+b.N, s.Frozen+b.Frozen, s.UsedUp+b.UsedUp, s.Ending+b.Ending
+		s.Overrun += b.Overrun
 		sum[c.m.site(b.Site)] = s
 	}
 	for site, b := range sum {
 		gauge(c.granted, float64(b.Granted), site)
 		gauge(c.reserved, float64(b.Reserved), site)
 		gauge(c.used, float64(b.Used), site)
-		for state, n := range map[string]int64{"all": b.N, "frozen": b.Frozen, "used_up": b.UsedUp, "ending": b.Ending} {
+		for state, n := range map[string]int64{"all": b.N, "frozen": b.Frozen, "used_up": b.UsedUp, "ending": b.Ending, "overrun": b.Overrun} {
 			gauge(c.state, float64(n), site, state)
 		}
 	}

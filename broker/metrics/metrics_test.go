@@ -44,7 +44,7 @@ func (r record) Census(context.Context) (broker.Census, error) {
 			{Site: "site_y", State: broker.AttemptQueued, N: 2, Oldest: time.Unix(1030, 0)},
 		},
 		Reviews: 4, Outbox: 5,
-		Budgets: []broker.BudgetCount{{Site: site, Granted: 100, Reserved: 20, Used: 30, N: 2, Frozen: 1, UsedUp: 1, Ending: 1}},
+		Budgets: []broker.BudgetCount{{Site: site, Granted: 100, Reserved: 20, Used: 30, N: 2, Frozen: 1, UsedUp: 1, Ending: 1, Overrun: 1}},
 	}, r.err
 }
 
@@ -117,7 +117,7 @@ func TestEachFigureIsWhatHappened(t *testing.T) {
 		`valico_queue_attempts{site="other",state="queued"} 3`, `valico_queue_oldest_seconds{site="leonardo",state="queued"} 60`,
 		`valico_queue_oldest_seconds{site="other",state="queued"} 30`, `valico_queue_reviews 4`, `valico_outbox_events 5`,
 		`valico_budget_granted_gpu_seconds{site="leonardo"} 100`, `valico_budget_used_gpu_seconds{site="leonardo"} 30`,
-		`valico_budget_reserved_gpu_seconds{site="leonardo"} 20`, `valico_budget_allocations{site="leonardo",state="frozen"} 1`,
+		`valico_budget_reserved_gpu_seconds{site="leonardo"} 20`, `valico_budget_allocations{site="leonardo",state="frozen"} 1`, `valico_budget_allocations{site="leonardo",state="overrun"} 1`,
 	} {
 		require.Contains(t, text, want+"\n")
 	}

@@ -32,11 +32,12 @@ func (s *Store) Census(ctx context.Context) (broker.Census, error) {
 	}
 	now := s.now()
 	c.Budgets, err = list(ctx, s.read, `SELECT site_id, sum(granted), sum(reserved), sum(used), count(*), sum(frozen),
-			sum(granted - reserved - used <= 0), sum(valid_until < ?2)
+			sum(granted - reserved - used <= 0), sum(valid_until < ?2),
+			sum(granted - reserved - used < 0)
 		FROM allocation WHERE valid_from <= ?1 AND valid_until > ?1 GROUP BY site_id`, []any{micros(now), micros(now.Add(endingWithin))},
 		func(scan scanner) (broker.BudgetCount, error) {
 			var b broker.BudgetCount
-			err := scan(&b.Site, &b.Granted, &b.Reserved, &b.Used, &b.N, &b.Frozen, &b.UsedUp, &b.Ending)
+			err := scan(&b.Site, &b.Granted, &b.Reserved, &b.Used, &b.N, &b.Frozen, &b.UsedUp, &b.Ending, &b.Overrun)
 			return b, err
 		})
 	if err != nil {

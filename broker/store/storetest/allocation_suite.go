@@ -288,5 +288,5 @@ func census(t *testing.T, s Store) {
 	f.Change(t, broker.ActFreeze, func(a *broker.Allocation) { a.Frozen, a.ValidUntil = true, time.Now().AddDate(0, 1, 0) })
 	got, err = s.Census(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []broker.BudgetCount{{Site: f.Site.ID, Granted: 1000, Reserved: 100, Used: 1000, N: 1, Frozen: 1, UsedUp: 1}}, got.Budgets)
+	require.Equal(t, []broker.BudgetCount{{Site: f.Site.ID, Granted: 1000, Reserved: 100, Used: 1000, N: 1, Frozen: 1, UsedUp: 1, Overrun: 1}}, got.Budgets)
 }
