@@ -13,10 +13,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hashicorp/nomad/api"
 	"github.com/stretchr/testify/require"
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
+	nomadlab "github.com/valico-hpc/valico/deploy/lab/nomad"
 )
 
 func TestAnAnswerLostOnTheWireIsUnavailableAndTheSecondSubmissionFindsTheFirst(t *testing.T) {
@@ -79,4 +81,28 @@ func TestAJobOutlivesItsAgentAndIsWatchedOn(t *testing.T) { //nolint:paralleltes
 	require.Equal(t, "start\n", string(b))
 	require.NoError(t, s.Submit(t.Context(), m), "and it takes new ones")
 	require.Equal(t, broker.OutcomeOK, await(t, s, m, ended).Outcome)
+}
+
+func TestALaunchWhoseNodeIsLostSaysSoAndIsNotStartedElsewhere(t *testing.T) {
+	t.Parallel()
+	kill, err := cluster.SecondNode(t.Context())
+	require.NoError(t, err)
+	c := settings(t)
+	c.NodePool = nomadlab.SecondPool
+	s, l := open(t, c), launch(t)
+	l.Argv = []string{"/bin/sh", "-c", "echo start >>" + l.Dir + "/starts; exec sleep 100"}
+	require.NoError(t, s.Submit(t.Context(), l))
+	await(t, s, l, running)
+	require.NoError(t, kill())
+	st := await(t, s, l, ended) // after Nomad's heartbeats, about 20 s
+	require.Equal(t, broker.OutcomeNodeFail, st.Outcome)
+	u, err := s.Usage(t.Context(), l)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, u.GPUSeconds, int64(5), "the GPU was held until Nomad noticed")
+	j, _, err := cluster.API.Jobs().Info(l.Name, (&api.QueryOptions{Namespace: cluster.Namespace}).WithContext(t.Context()))
+	require.NoError(t, err)
+	require.True(t, *j.Stop, "no replacement waits for a node")
+	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))
+	require.NoError(t, err)
+	require.Equal(t, "start\n", string(b))
 }

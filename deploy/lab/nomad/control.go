@@ -64,25 +64,33 @@ func (l *Lab) Ready(ctx context.Context) error {
 
 // Healthy is how many healthy GPUs Nomad sees on its ready node, -1 when it does
 // not answer or the node is not ready.
-func (l *Lab) Healthy(ctx context.Context) int {
+func (l *Lab) Healthy(ctx context.Context) int { return l.healthy(ctx, "lab") }
+
+func (l *Lab) healthy(ctx context.Context, node string) int {
 	q := func() *api.QueryOptions { return (&api.QueryOptions{}).WithContext(ctx) }
 	all, _, err := l.API.Nodes().List(q())
-	if err != nil || len(all) != 1 || all[0].Status != "ready" {
+	if err != nil {
 		return -1
 	}
-	n, _, err := l.API.Nodes().Info(all[0].ID, q())
-	if err != nil || n.NodeResources == nil {
-		return -1
-	}
-	healthy := 0
-	for _, d := range n.NodeResources.Devices {
-		for _, one := range d.Instances {
-			if one.Healthy {
-				healthy++
+	for _, stub := range all {
+		if stub.Name != node || stub.Status != "ready" {
+			continue
+		}
+		n, _, err := l.API.Nodes().Info(stub.ID, q())
+		if err != nil || n.NodeResources == nil {
+			return -1
+		}
+		healthy := 0
+		for _, d := range n.NodeResources.Devices {
+			for _, one := range d.Instances {
+				if one.Healthy {
+					healthy++
+				}
 			}
 		}
+		return healthy
 	}
-	return healthy
+	return -1
 }
 
 // until asks again until it works or ctx ends.

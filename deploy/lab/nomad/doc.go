@@ -14,6 +14,8 @@
 // inside, tasks included, and with the last one go the mounts. A folder that was
 // left behind is removed by the next Start.
 //
-// It works as root only, and says so elsewhere. It knows nothing of this
-// project. Start at lab.go.
+// SecondNode adds a node in a pool of its own, for tests that lose it.
+//
+// It works as root only, and says so elsewhere; the first build needs a C
+// compiler. It knows nothing of this project. Start at lab.go.
 package nomadlab

@@ -38,6 +38,54 @@ func group(old string, users map[string]int) string {
 	return b.String()
 }
 
+// secondConfig is a client alone, in a node pool of its own.
+func (l *Lab) secondConfig(ports [3]int) string {
+	return fmt.Sprintf(`
+data_dir = "%[1]s/second"
+plugin_dir = "%[2]s/plugins"
+bind_addr = "127.0.0.1"
+name = "second"
+disable_update_check = true
+advertise {
+  http = "127.0.0.1:%[3]d"
+  rpc = "127.0.0.1:%[4]d"
+  serf = "127.0.0.1:%[5]d"
+}
+ports {
+  http = %[3]d
+  rpc = %[4]d
+  serf = %[5]d
+}
+acl { enabled = true }
+consul { client_auto_join = false }
+client {
+  enabled = true
+  servers = ["127.0.0.1:%[6]d"]
+  node_pool = "%[7]s"
+  network_interface = "lo"
+  cpu_total_compute = 64000
+  memory_total_mb = 65536
+  options = {
+    "driver.allowlist" = "raw_exec"
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,consul,vault,cni,bridge"
+  }
+}
+plugin "raw_exec" {
+  config {
+    enabled = true
+    no_cgroups = true
+  }
+}
+plugin "gpu" {
+  config {
+    model = "%[8]s"
+    count = 1
+    unhealthy = "%[1]s/none"
+  }
+}
+`, l.Dir, l.bin, ports[0], ports[1], ports[2], l.ports[1], SecondPool, l.GPUType)
+}
+
 // config is the agent's configuration: a server of one and a client, not in
 // development mode, so that jobs outlive a restart.
 func (l *Lab) config() string {

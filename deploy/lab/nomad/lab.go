@@ -109,7 +109,7 @@ func (l *Lab) makeFolder(ctx context.Context) error {
 		return err
 	}
 	l.Site = filepath.Join(l.Dir, "site")
-	for _, d := range []string{l.Dir, l.Site, filepath.Join(l.Dir, "data")} {
+	for _, d := range []string{l.Dir, l.Site, filepath.Join(l.Dir, "data"), filepath.Join(l.Dir, "second")} {
 		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // tasks pass through
 			return fmt.Errorf("make the lab's folder: %w", err)
 		}
