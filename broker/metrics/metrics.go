@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,6 +162,9 @@ func (m *Metrics) code(c string) string {
 func plain(c string) bool {
 	if c == "" || len(c) > 48 {
 		return false
+	}
+	if prefix, _, ok := strings.Cut(c, "_"); ok && broker.ValidID(prefix, c) {
+		return false // one identifier in 17,000 is letters alone
 	}
 	for _, r := range c {
 		if (r < 'a' || r > 'z') && r != '_' && r != '.' {
