@@ -105,26 +105,27 @@ type Job struct {
 
 // Attempt is one execution of a job.
 type Attempt struct {
-	ID          AttemptID
-	Tenant      TenantID
-	Project     ProjectID
-	Job         JobID
-	Number      int // from 1
-	State       AttemptState
-	Outcome     Outcome
-	ExitCode    int
-	Code        string // refusal or failure code
-	Waiting     string // the scheduler's reason while queued, in its own words
-	Image       Digest // the assembled manifest; "" before packaging ended
-	Clearance   DecisionID
-	Order       OrderID
-	Reservation ReservationID
-	Usage       Usage
-	Version     int64
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	StartedAt   time.Time
-	FinishedAt  time.Time
+	ID           AttemptID
+	Tenant       TenantID
+	Project      ProjectID
+	Job          JobID
+	Number       int // from 1
+	State        AttemptState
+	Outcome      Outcome
+	ExitCode     int
+	Code         string    // refusal or failure code
+	Waiting      Waiting   // why it has not begun; of the state as it is
+	WaitingSince time.Time // when Waiting.Code came; zero when nothing waits
+	Image        Digest    // the assembled manifest; "" before packaging ended
+	Clearance    DecisionID
+	Order        OrderID
+	Reservation  ReservationID
+	Usage        Usage
+	Version      int64
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+	StartedAt    time.Time
+	FinishedAt   time.Time
 }
 
 // Usage is what an attempt consumed, as the site accounts it.

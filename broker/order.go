@@ -81,7 +81,7 @@ type AttemptReport struct {
 	Outcome    Outcome // set when State is done
 	ExitCode   int
 	Code       string
-	Waiting    string
+	Waiting    Waiting // of the state as it is
 	Usage      Usage
 	Outputs    *OutputManifest // set once sealed
 	StartedAt  time.Time

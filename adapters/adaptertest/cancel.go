@@ -18,7 +18,7 @@ func (s suite) cancelQueued(t *testing.T) {
 	l.Hold = true
 	require.NoError(t, sched.Submit(t.Context(), l))
 	st := s.await(t, sched, l, s.Timeout, func(st agent.Status) bool { return st.State == agent.SchedulerQueued })
-	require.NotEmpty(t, st.Waiting, "a queued launch says what it waits for")
+	require.False(t, st.Waiting.Zero(), "a queued launch says what it waits for")
 	require.NoError(t, sched.Cancel(t.Context(), l))
 	require.Equal(t, broker.OutcomeCancelled, s.await(t, sched, l, s.Timeout, ended).Outcome)
 	require.Zero(t, starts(t, l))

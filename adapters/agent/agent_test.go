@@ -279,7 +279,7 @@ func TestAQueuedAttemptSaysWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.sched.work = func(broker.Launch) agent.Status {
-		return agent.Status{State: agent.SchedulerQueued, Waiting: "Priority"}
+		return agent.Status{State: agent.SchedulerQueued, Waiting: broker.Wait(broker.WaitPriority, "Priority", time.Time{})}
 	}
 	a := s.open(s.config())
 	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
@@ -287,7 +287,7 @@ func TestAQueuedAttemptSaysWhatItWaitsFor(t *testing.T) {
 	a.Turn(t.Context())
 	r := s.report(a, att)
 	require.Equal(t, broker.AttemptQueued, r.State)
-	require.Equal(t, "Priority", r.Waiting)
+	require.Equal(t, "Priority", r.Waiting.Words)
 }
 
 // TestAnAgentThatDiesAnywhereStartsNothingTwiceAndEndsEverything abandons the

@@ -120,7 +120,7 @@ type entry struct {
 // sight is what was seen last and needs no journal.
 type sight struct {
 	state     SchedulerState
-	waiting   string
+	waiting   broker.Waiting
 	goneSince time.Time
 	cancelled time.Time // when Cancel was last called
 	retryAt   time.Time

@@ -52,8 +52,8 @@ type Status struct {
 	State    SchedulerState
 	Outcome  broker.Outcome // set when ended, as far as the scheduler knows
 	ExitCode int
-	Waiting  string // why it is queued, in the scheduler's words
-	Granted  int    // GPUs granted, -1 when the scheduler does not say
+	Waiting  broker.Waiting // why it is queued, made with broker.Wait
+	Granted  int            // GPUs granted, -1 when the scheduler does not say
 }
 
 // Blobs reads image blobs by digest; the reader's bytes are checked by whoever

@@ -65,19 +65,19 @@ func (a *Agent) report(e *entry) (broker.AttemptReport, error) {
 }
 
 // running translates what was seen of a submitted attempt.
-func running(see sight) (broker.AttemptState, string) {
+func running(see sight) (broker.AttemptState, broker.Waiting) {
 	switch see.state {
 	case SchedulerQueued:
 		return broker.AttemptQueued, see.waiting
 	case SchedulerRunning, SchedulerEnding, SchedulerEnded, SchedulerGone:
 		if see.scan.started.IsZero() && see.state == SchedulerRunning {
-			return broker.AttemptStarting, ""
+			return broker.AttemptStarting, broker.Waiting{}
 		}
-		return broker.AttemptRunning, ""
+		return broker.AttemptRunning, broker.Waiting{}
 	case SchedulerUnknown:
 	}
 	if !see.scan.started.IsZero() {
-		return broker.AttemptRunning, ""
+		return broker.AttemptRunning, broker.Waiting{}
 	}
-	return broker.AttemptSubmitting, ""
+	return broker.AttemptSubmitting, broker.Waiting{}
 }

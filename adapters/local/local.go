@@ -210,11 +210,11 @@ func (s *Scheduler) status(j *job) agent.Status {
 	return st
 }
 
-func (s *Scheduler) waiting(j *job) string {
+func (s *Scheduler) waiting(j *job) broker.Waiting {
 	if j.Hold {
-		return "held"
+		return broker.Wait(broker.WaitHeld, "held", time.Time{})
 	}
-	return fmt.Sprintf("all %d slots of this machine are taken", s.cfg.MaxParallel)
+	return broker.Wait(broker.WaitResources, fmt.Sprintf("all %d slots of this machine are taken", s.cfg.MaxParallel), time.Time{})
 }
 
 // queue lists what waits, oldest first.

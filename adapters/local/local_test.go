@@ -108,7 +108,7 @@ func TestOneSlotRunsOneAfterTheOtherAndSaysWhatTheRestWaitsFor(t *testing.T) {
 	require.NoError(t, s.Submit(t.Context(), first))
 	require.NoError(t, s.Submit(t.Context(), second))
 	await(t, s, first, is(agent.SchedulerRunning))
-	require.Contains(t, await(t, s, second, is(agent.SchedulerQueued)).Waiting, "1 slots")
+	require.Contains(t, await(t, s, second, is(agent.SchedulerQueued)).Waiting.Words, "1 slots")
 	require.Zero(t, starts(t, second))
 	require.NoError(t, os.WriteFile(filepath.Join(first.Dir, "end"), nil, 0o600))
 	await(t, s, second, is(agent.SchedulerEnded))

@@ -75,9 +75,9 @@ func TestALaunchWithoutFreeGPUsSaysSoAndStartsWhenTheyAreFree(t *testing.T) { //
 	st := await(t, s, first, running)
 	require.Equal(t, cluster.GPUs, st.Granted)
 	require.NoError(t, s.Submit(t.Context(), second))
-	require.Eventually(t, func() bool { return strings.HasPrefix(watch(t, s, second).Waiting, "blocked") }, pollFor, pollEach)
+	require.Eventually(t, func() bool { return strings.HasPrefix(watch(t, s, second).Waiting.Words, "blocked") }, pollFor, pollEach)
 	st = watch(t, s, second)
-	require.Equal(t, "blocked: devices: no devices match request on 1 node exhausted", st.Waiting)
+	require.Equal(t, "blocked: devices: no devices match request on 1 node exhausted", st.Waiting.Words)
 	require.Equal(t, agent.SchedulerQueued, st.State)
 	require.Equal(t, -1, st.Granted)
 	require.NoError(t, s.Cancel(t.Context(), first))
@@ -90,8 +90,8 @@ func TestALaunchThatWaitsForUnhealthyGPUsStartsWhenTheyHeal(t *testing.T) { //no
 	require.NoError(t, cluster.Unhealthy(0, 1, 2, 3))
 	require.Eventually(t, func() bool { return cluster.Healthy(t.Context()) == 0 }, pollFor, pollEach)
 	require.NoError(t, s.Submit(t.Context(), l))
-	require.Eventually(t, func() bool { return strings.HasPrefix(watch(t, s, l).Waiting, "blocked") }, pollFor, pollEach)
-	require.Equal(t, "blocked: missing devices on 1 node filtered", watch(t, s, l).Waiting)
+	require.Eventually(t, func() bool { return strings.HasPrefix(watch(t, s, l).Waiting.Words, "blocked") }, pollFor, pollEach)
+	require.Equal(t, "blocked: missing devices on 1 node filtered", watch(t, s, l).Waiting.Words)
 	require.NoError(t, cluster.Unhealthy())
 	require.NoError(t, cluster.Ready(t.Context()))
 	require.Eventually(t, func() bool { return ended(watch(t, s, l)) }, pollFor, pollEach, "Nomad does not look again by itself")
@@ -122,7 +122,7 @@ func TestAPlacedJobWithFewerGPUsIsEnded(t *testing.T) {
 	l.Resources.GPUsPerNode = 2 // what was asked for, had it been granted half
 	st := await(t, s, l, ended)
 	require.Equal(t, broker.OutcomeLaunchFailed, st.Outcome)
-	require.Equal(t, "gpus_not_granted: 1 of 2", st.Waiting)
+	require.Equal(t, "gpus_not_granted: 1 of 2", st.Waiting.Words)
 }
 
 func TestAStrangersJobOfOurNameInOurNamespaceIsRefusedAndLeftAlone(t *testing.T) {

@@ -199,6 +199,8 @@ func TestWhyALaunchWaitsIsSaidInNomadsWords(t *testing.T) {
 		"placed: Building Task Directory":                      {allocs: []*api.AllocationListStub{{TaskStates: map[string]*api.TaskState{taskName: {Events: []*api.TaskEvent{{DisplayMessage: "Building Task Directory"}}}}}}},
 		"blocked: nobody says why, but there is a description": {evals: []*api.Evaluation{{Status: "blocked", StatusDescription: "nobody says why, but there is a description"}}},
 	} {
-		require.Equal(t, want, waiting(s))
+		w := waiting(s)
+		require.Equal(t, want, w.Words)
+		require.True(t, w.Code.Known(), want)
 	}
 }

@@ -5,29 +5,52 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
+
+	"github.com/valico-hpc/valico/broker"
 )
 
-// waiting says in Nomad's own words why a launch is queued.
-func waiting(s seen) string {
+// waiting says why a launch is queued: our code and Nomad's own words. Nomad
+// estimates no start.
+func waiting(s seen) broker.Waiting {
 	if a := s.first(); a != nil {
 		for _, st := range a.TaskStates {
 			if n := len(st.Events); n > 0 && st.Events[n-1].DisplayMessage != "" {
-				return "placed: " + st.Events[n-1].DisplayMessage
+				return broker.Wait(broker.WaitStarting, "placed: "+st.Events[n-1].DisplayMessage, time.Time{})
 			}
 		}
-		return "placed, not started yet"
+		return broker.Wait(broker.WaitStarting, "placed, not started yet", time.Time{})
 	}
 	for _, e := range s.evals {
 		if e.Status == api.EvalStatusBlocked {
-			return "blocked: " + blocked(e)
+			return broker.Wait(code(e), "blocked: "+blocked(e), time.Time{})
 		}
 	}
 	if len(s.evals) > 0 {
-		return "evaluation pending"
+		return broker.Wait(broker.WaitNotEvaluated, "evaluation pending", time.Time{})
 	}
-	return "waiting for an evaluation"
+	return broker.Wait(broker.WaitNotEvaluated, "waiting for an evaluation", time.Time{})
+}
+
+// code says what a blocked evaluation waits for: what is exhausted is in use,
+// what is filtered is not there.
+func code(e *api.Evaluation) broker.WaitCode {
+	m := e.FailedTGAllocs[groupName]
+	switch {
+	case m == nil:
+		return broker.WaitUnknown
+	case len(m.QuotaExhausted) > 0:
+		return broker.WaitLimitAccount
+	case len(m.DimensionExhausted) > 0:
+		return broker.WaitResources
+	case m.ConstraintFiltered["missing devices"] > 0:
+		return broker.WaitGPUsUnavailable
+	case m.NodesEvaluated == 0, len(m.ConstraintFiltered) > 0:
+		return broker.WaitNodeUnavailable
+	}
+	return broker.WaitUnknown
 }
 
 // blocked reads the metrics of a placement that failed.

@@ -215,7 +215,7 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) agent.
 	case agent.SchedulerEnded:
 		st.Outcome, st.ExitCode = outcome(got, gpus, limit)
 		if short {
-			st.Waiting = fmt.Sprintf("gpus_not_granted: %d of %d", st.Granted, gpus)
+			st.Waiting = broker.Wait(broker.WaitGPUsUnavailable, fmt.Sprintf("gpus_not_granted: %d of %d", st.Granted, gpus), time.Time{})
 		}
 	case agent.SchedulerQueued:
 		st.Waiting = waiting(got)

@@ -100,7 +100,7 @@ func TestALaunchThatCanNeverStartIsEndedAndCancelled(t *testing.T) {
 	require.NoError(t, s.Submit(t.Context(), l))
 	st := await(t, s, l, ended)
 	require.Equal(t, broker.OutcomeLaunchFailed, st.Outcome)
-	require.Equal(t, "PartitionTimeLimit", st.Waiting)
+	require.Equal(t, "PartitionTimeLimit", st.Waiting.Words)
 	require.Contains(t, slurmSays(t, "scontrol", "show", "job", st.Handle), "JobState=CANCELLED")
 	sts, err := s.Watch(t.Context(), []broker.Launch{l})
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func TestAHeldLaunchSaysSo(t *testing.T) {
 	l.Hold = true
 	require.NoError(t, s.Submit(t.Context(), l))
 	st := await(t, s, l, func(st agent.Status) bool { return st.State == agent.SchedulerQueued })
-	require.Equal(t, "JobHeldUser", st.Waiting)
+	require.Equal(t, "JobHeldUser", st.Waiting.Words)
 	require.Equal(t, -1, st.Granted)
 	require.NoError(t, s.Cancel(t.Context(), l))
 }

@@ -3,6 +3,7 @@ package slurmrest
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
@@ -15,6 +16,7 @@ type seen struct {
 	reason, description string
 	exit                slurm.ExitCode
 	started             bool
+	expected            time.Time // to start, while pending; zero when slurmctld does not say
 }
 
 // base returns the role of the one base state of a list, or RoleUnknown when a
@@ -150,10 +152,13 @@ func status(j *job, s seen, granted int) agent.Status {
 	case agent.SchedulerEnded:
 		st.ExitCode = exitCode(s.exit)
 		if base(s.states) == slurm.RoleWaiting {
-			st.Waiting, st.ExitCode = because(s), 0
+			st.Waiting, st.ExitCode = why(s), 0
 		}
 	case agent.SchedulerQueued:
-		st.Waiting = because(s)
+		st.Waiting = why(s)
+		if base(s.states) == slurm.RoleActive {
+			st.Waiting.Code = broker.WaitStarting
+		}
 	case agent.SchedulerUnknown, agent.SchedulerRunning, agent.SchedulerEnding, agent.SchedulerGone:
 	}
 	return st

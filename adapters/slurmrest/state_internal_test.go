@@ -73,17 +73,17 @@ func TestStatusesAsSlurmReportsThem(t *testing.T) {
 		state   agent.SchedulerState
 		outcome broker.Outcome
 		exit    int
-		waiting string
+		waiting broker.Waiting
 	}{
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "Resources"}, state: agent.SchedulerQueued, waiting: "Resources"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "None"}, state: agent.SchedulerQueued},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser"}, state: agent.SchedulerQueued, waiting: "JobHeldUser"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxGRESPerUser"}, state: agent.SchedulerQueued, waiting: "QOSMaxGRESPerUser"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "PartitionTimeLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "PartitionTimeLimit"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxWallDurationPerJobLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "QOSMaxWallDurationPerJobLimit"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "AssocGrpGRESMinutes"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "AssocGrpGRESMinutes"},
-		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser", description: "launch failed requeued held"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: "JobHeldUser: launch failed requeued held"},
-		{in: seen{states: []slurm.JobState{"RUNNING", "CONFIGURING"}}, state: agent.SchedulerQueued},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "Resources"}, state: agent.SchedulerQueued, waiting: broker.Waiting{Code: broker.WaitResources, Words: "Resources"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "None"}, state: agent.SchedulerQueued, waiting: broker.Waiting{Code: broker.WaitNotEvaluated}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser"}, state: agent.SchedulerQueued, waiting: broker.Waiting{Code: broker.WaitHeld, Words: "JobHeldUser"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxGRESPerUser"}, state: agent.SchedulerQueued, waiting: broker.Waiting{Code: broker.WaitLimitQOS, Words: "QOSMaxGRESPerUser"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "PartitionTimeLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: broker.Waiting{Code: broker.WaitLimitPartition, Words: "PartitionTimeLimit"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "QOSMaxWallDurationPerJobLimit"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: broker.Waiting{Code: broker.WaitLimitQOS, Words: "QOSMaxWallDurationPerJobLimit"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "AssocGrpGRESMinutes"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: broker.Waiting{Code: broker.WaitBudgetAtSite, Words: "AssocGrpGRESMinutes"}},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "JobHeldUser", description: "launch failed requeued held"}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed, waiting: broker.Waiting{Code: broker.WaitHeld, Words: "JobHeldUser: launch failed requeued held"}},
+		{in: seen{states: []slurm.JobState{"RUNNING", "CONFIGURING"}}, state: agent.SchedulerQueued, waiting: broker.Waiting{Code: broker.WaitStarting}},
 		{in: seen{states: []slurm.JobState{"RUNNING"}}, state: agent.SchedulerRunning},
 		{in: seen{states: []slurm.JobState{"FAILED"}, started: true, exit: slurm.ExitCode{Code: num(3)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeExit, exit: 3},
 		{in: seen{states: []slurm.JobState{"FAILED"}, started: true, exit: slurm.ExitCode{Code: num(0), Signal: num(9)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeExit, exit: 137},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
@@ -139,6 +140,9 @@ func (a *account) look(ctx context.Context, c *slurm.Client, j *job) (seen, int,
 		start, _ := got.StartTime.Value()
 		s := seen{states: got.States, reason: got.Reason, description: got.Description, exit: got.Exit}
 		s.started = start > 0 && len(got.Allocated) > 0
+		if start > 0 && !s.started {
+			s.expected = time.Unix(start, 0)
+		}
 		return s, gpus(got.Allocated), nil
 	}
 	if err != nil && classOf(err) != slurm.ClassNotFound {

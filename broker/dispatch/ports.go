@@ -65,7 +65,7 @@ type Change struct {
 	Outcome    broker.Outcome
 	ExitCode   int
 	Code       string
-	Waiting    string
+	Waiting    broker.Waiting
 	Image      broker.Digest
 	Clearance  broker.DecisionID
 	Order      broker.OrderID

@@ -98,7 +98,7 @@ func change(a broker.Attempt, r broker.AttemptReport) (Change, bool) {
 	if to != a.State && !slices.Contains(a.State.Next(), to) {
 		return Change{}, false
 	}
-	if to == a.State && r.Waiting == a.Waiting {
+	if to == a.State && r.Waiting.Same(a.Waiting) {
 		return Change{}, false
 	}
 	ch := Change{To: to, Waiting: r.Waiting, Usage: r.Usage, StartedAt: r.StartedAt, Outputs: r.Outputs}

@@ -58,10 +58,17 @@ func printJob(w io.Writer, j wire.Job) {
 	for _, a := range j.Attempts {
 		rows = append(rows, []string{
 			a.ID, a.State, dash(withCode(a.Outcome, a.Code)), fmt.Sprint(a.ExitCode), fmt.Sprint(a.GPUSeconds),
-			stamp(a.StartedAt), stamp(a.FinishedAt), dash(a.Waiting),
+			stamp(a.StartedAt), stamp(a.FinishedAt), waitingFor(a.Waiting),
 		})
 	}
 	table(w, rows...)
+}
+
+func waitingFor(w *wire.Waiting) string {
+	if w == nil {
+		return dash("")
+	}
+	return withCode(w.Code, w.Words)
 }
 
 func withCode(s, code string) string {

@@ -73,7 +73,7 @@ func apply(a *broker.Attempt, ch dispatch.Change, now time.Time) error {
 	set(&a.Outcome, ch.Outcome)
 	set(&a.ExitCode, ch.ExitCode)
 	set(&a.Code, ch.Code)
-	a.Waiting = ch.Waiting // of the state as it is now: nothing waits any more when it is ""
+	waits(a, ch.Waiting)
 	set(&a.Image, ch.Image)
 	set(&a.Clearance, ch.Clearance)
 	set(&a.Order, ch.Order)
@@ -93,6 +93,17 @@ func apply(a *broker.Attempt, ch dispatch.Change, now time.Time) error {
 	return nil
 }
 
+// waits takes why an attempt waits, of the state as it now is: nothing waits any
+// more when w is zero.
+func waits(a *broker.Attempt, w broker.Waiting) {
+	if w.Code != a.Waiting.Code {
+		a.WaitingSince = a.UpdatedAt
+	}
+	if a.Waiting = w; w.Zero() {
+		a.WaitingSince = time.Time{}
+	}
+}
+
 func set[T comparable](to *T, v T) {
 	var zero T
 	if v != zero {
@@ -105,12 +116,12 @@ func updateAttempt(ctx context.Context, t *tx, a broker.Attempt, was broker.Atte
 	if a.State != was {
 		events = 1
 	}
-	n, err := t.exec(ctx, `UPDATE attempt SET state = ?, outcome = ?, exit_code = ?, code = ?, waiting = ?, image = ?,
+	n, err := t.exec(ctx, `UPDATE attempt SET state = ?, outcome = ?, exit_code = ?, code = ?, waiting = ?, waiting_code = ?, waiting_start = ?, waiting_since = ?, image = ?,
 		clearance_id = ?, order_id = ?, receipt = coalesce(receipt, ?), order_bytes = coalesce(order_bytes, ?),
 		usage_gpu_seconds = ?, usage_cpu_seconds = ?, usage_elapsed = ?, usage_method = ?,
 		started_at = ?, finished_at = ?, updated_at = ?, version = version + 1, event_seq = event_seq + ?
 		WHERE id = ? AND state = ? AND version = ?`,
-		a.State, null(a.Outcome), a.ExitCode, a.Code, a.Waiting, null(a.Image),
+		a.State, null(a.Outcome), a.ExitCode, a.Code, a.Waiting.Words, a.Waiting.Code, micros(a.Waiting.Start), micros(a.WaitingSince), null(a.Image),
 		null(a.Clearance), null(a.Order), nullBytes(ch.Receipt), nullBytes(ch.OrderBytes),
 		a.Usage.GPUSeconds, a.Usage.CPUSeconds, a.Usage.Elapsed.Microseconds(), a.Usage.Method,
 		micros(a.StartedAt), micros(a.FinishedAt), micros(a.UpdatedAt), events, a.ID, was, a.Version)

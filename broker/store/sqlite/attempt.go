@@ -10,7 +10,7 @@ import (
 	"github.com/valico-hpc/valico/broker"
 )
 
-const attemptColumns = `a.id, a.tenant_id, a.project_id, a.job_id, a.number, a.state, a.outcome, a.exit_code, a.code, a.waiting,
+const attemptColumns = `a.id, a.tenant_id, a.project_id, a.job_id, a.number, a.state, a.outcome, a.exit_code, a.code, a.waiting, a.waiting_code, a.waiting_start, a.waiting_since,
 	a.image, a.clearance_id, a.order_id, a.reservation_id, a.usage_gpu_seconds, a.usage_cpu_seconds, a.usage_elapsed, a.usage_method,
 	a.version, a.created_at, a.updated_at, a.started_at, a.finished_at`
 
@@ -19,9 +19,10 @@ const attemptColumns = `a.id, a.tenant_id, a.project_id, a.job_id, a.number, a.s
 func attemptScan(a *broker.Attempt) ([]any, func()) {
 	var outcome, image, clearance, order sql.NullString
 	var elapsed int64
-	var created, updated, started, finished sql.NullInt64
+	var created, updated, started, finished, start, since sql.NullInt64
 	return []any{
-			&a.ID, &a.Tenant, &a.Project, &a.Job, &a.Number, &a.State, &outcome, &a.ExitCode, &a.Code, &a.Waiting,
+			&a.ID, &a.Tenant, &a.Project, &a.Job, &a.Number, &a.State, &outcome, &a.ExitCode, &a.Code,
+			&a.Waiting.Words, &a.Waiting.Code, &start, &since,
 			&image, &clearance, &order, &a.Reservation, &a.Usage.GPUSeconds, &a.Usage.CPUSeconds, &elapsed, &a.Usage.Method,
 			&a.Version, &created, &updated, &started, &finished,
 		}, func() {
@@ -30,6 +31,7 @@ func attemptScan(a *broker.Attempt) ([]any, func()) {
 			a.Usage.Elapsed = time.Duration(elapsed) * time.Microsecond
 			a.CreatedAt, a.UpdatedAt = moment(created), moment(updated)
 			a.StartedAt, a.FinishedAt = moment(started), moment(finished)
+			a.Waiting.Start, a.WaitingSince = moment(start), moment(since)
 		}
 }
 

@@ -40,7 +40,7 @@ func footprint(t *testing.T, s *sqlite.Store) string {
 	require.NoError(t, s.Get(t.Context(), `SELECT (SELECT group_concat(reserved || ' ' || used) FROM allocation)
 		|| (SELECT coalesce(group_concat(reserved || ' ' || used), '') FROM permit_use)
 		|| (SELECT coalesce(group_concat(state || version), '') FROM job)
-		|| (SELECT coalesce(group_concat(state || version || token || waiting), '') FROM attempt)
+		|| (SELECT coalesce(group_concat(state || version || token || waiting_code || waiting), '') FROM attempt)
 		|| (SELECT coalesce(group_concat(seq), '') FROM ledger_permit)`, &sums))
 	return out.String() + sums
 }

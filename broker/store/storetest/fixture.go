@@ -195,7 +195,7 @@ func (f Fixture) ToRunning(tb testing.TB, id broker.AttemptID) dispatch.Claimed 
 	c := f.ToReady(tb, id)
 	f.Take(tb, &c,
 		dispatch.Change{To: broker.AttemptSubmitting, JobTo: broker.JobActive},
-		dispatch.Change{To: broker.AttemptQueued, Waiting: "Priority"},
+		dispatch.Change{To: broker.AttemptQueued, Waiting: broker.Wait(broker.WaitPriority, "Priority", time.Time{})},
 		dispatch.Change{To: broker.AttemptRunning, StartedAt: time.Now()})
 	return c
 }
