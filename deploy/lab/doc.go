@@ -9,5 +9,9 @@
 // work as root only, on Debian, and install what they need by themselves; Start
 // says so in its error elsewhere.
 //
+// Tests kill, pause and begin its daemons, and let launches fail on a node, with
+// control.go: by the pids and start times that up wrote down, never by name, so
+// that no lab touches what another one runs.
+//
 // It knows nothing of this project. Start at lab.go.
 package lab

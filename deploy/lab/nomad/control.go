@@ -148,12 +148,23 @@ func (l *Lab) Down() error {
 	if err := os.WriteFile(filepath.Join(l.Dir, "down"), nil, 0o600); err != nil {
 		return fmt.Errorf("keep the agent down: %w", err)
 	}
+	return l.signal(syscall.SIGKILL)
+}
+
+// Pause stops the agent as a hang does: its connections stay open and nothing
+// answers, and its tasks go on. Resume lets it go on.
+func (l *Lab) Pause() error { return l.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (l *Lab) Resume() error { return l.signal(syscall.SIGCONT) }
+
+func (l *Lab) signal(s syscall.Signal) error {
 	pid, err := l.agent()
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill the agent: %w", err)
+	if err := syscall.Kill(pid, s); err != nil {
+		return fmt.Errorf("signal the agent: %w", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	fmt.Fprintln(os.Stdout, l.Dir)
-	select {}
+	never := make(chan struct{})
+	<-never
+	runtime.KeepAlive(l) // its lock says that its folder is in use
 }
 
 // inside lists the processes whose command line names a lab's folder.
