@@ -31,6 +31,7 @@ type Trust struct {
 	Image   []crypto.PublicKey
 	Ledger  []string // note verifier keys, "origin+hash+key"
 	Officer []Officer
+	Link    []crypto.PublicKey // may ask this site's agent; none unless the agent is remote
 
 	Datasets []Dataset
 	Accounts map[broker.PersonID]string
@@ -43,7 +44,7 @@ type Trust struct {
 // shall not learn of (promise P12).
 func (t Trust) For(o broker.WorkOrder) Trust {
 	all := t
-	t.Accounts, t.Datasets, t.Officer = map[broker.PersonID]string{}, nil, nil
+	t.Accounts, t.Datasets, t.Officer, t.Link = map[broker.PersonID]string{}, nil, nil, nil
 	if account, ok := all.Accounts[o.Submitter]; ok {
 		t.Accounts[o.Submitter] = account
 	}
@@ -83,6 +84,7 @@ const (
 	RoleImage   Role = "image"
 	RoleLedger  Role = "ledger"
 	RoleOfficer Role = "officer"
+	RoleLink    Role = "link"
 )
 
 // pinned is one key as it stands in a trust file.
@@ -116,6 +118,9 @@ func (t Trust) pins() []pinned {
 	for i, k := range t.Officer {
 		all = append(all, pinned{RoleOfficer, place("officer", i), k.Key})
 	}
+	for i, k := range t.Link {
+		all = append(all, pinned{RoleLink, place("link", i), k})
+	}
 	return all
 }
 
@@ -127,6 +132,12 @@ func (t Trust) keyOf(id string) (pinned, bool) {
 		}
 	}
 	return pinned{}, false
+}
+
+// RoleOf is the role that a key, named as dsse.KeyID names it, is pinned for.
+func (t Trust) RoleOf(id string) (Role, crypto.PublicKey, bool) {
+	p, ok := t.keyOf(id)
+	return p.role, p.key, ok
 }
 
 // dataset returns the registry's entry of exactly that dataset and version.

@@ -38,6 +38,7 @@ type trustKeys struct {
 	Image   []trustKey     `json:"image"`
 	Ledger  []string       `json:"ledger"`
 	Officer []trustOfficer `json:"officer"`
+	Link    []trustKey     `json:"link,omitempty"`
 }
 
 type trustKey struct {
@@ -163,6 +164,9 @@ func (k trustKeys) into(t *Trust) error {
 	for i, e := range k.Officer {
 		t.Officer = append(t.Officer, Officer{Person: broker.PersonID(e.Person), Key: read("officer", i, e.PEM)})
 	}
+	for i, e := range k.Link {
+		t.Link = append(t.Link, read("link", i, e.PEM))
+	}
 	return bad
 }
 
@@ -214,6 +218,9 @@ func (k *trustKeys) from(t Trust) error {
 	}
 	for _, e := range t.Officer {
 		k.Officer = append(k.Officer, trustOfficer{Person: string(e.Person), PEM: text(e.Key)})
+	}
+	for _, e := range t.Link {
+		k.Link = append(k.Link, trustKey{PEM: text(e)})
 	}
 	return bad
 }

@@ -2,10 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +26,8 @@ type ServerConfig struct {
 	Dir string // where the streams lie; required
 	// MaxStore bounds all streams together, in bytes; 4 GiB.
 	MaxStore int64
+	// Websocket is where sites connect from outside; nil for nowhere.
+	Websocket *Websocket
 	// NoSync leaves flushing to the operating system. By default each message
 	// is on the disk before it is acknowledged, because the agents' spools and
 	// the outbox move on with the acknowledgement.
@@ -37,16 +35,19 @@ type ServerConfig struct {
 	Log    *slog.Logger // discards
 }
 
-// Server is a NATS server with JetStream inside this process, on loopback. Its
-// users and their random passwords live as long as the Server and are written
-// nowhere; stopping and starting it again keeps them and its port.
+// Server is a NATS server with JetStream inside this process, on loopback, and
+// for the agents of remote sites behind a websocket. Users in this process have
+// random passwords that live as long as the Server and are written nowhere;
+// remote sites sign in with keys of their own. Stopping and starting it again
+// keeps users and ports.
 type Server struct {
 	cfg   ServerConfig
 	users *users
 
-	mu   sync.Mutex
-	port int
-	nats *natsd.Server
+	mu     sync.Mutex
+	port   int
+	wsPort int
+	nats   *natsd.Server
 }
 
 // NewServer makes a Server; Start starts it.
@@ -60,9 +61,12 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	u := &users{byName: map[string]user{}}
+	if err := c.Websocket.check(); err != nil {
+		return nil, err
+	}
+	u := &users{byName: map[string]user{}, byKey: map[string]string{}}
 	u.add(brokerUser, nil)
-	return &Server{cfg: c, users: u, port: -1}, nil
+	return &Server{cfg: c, users: u, port: -1, wsPort: c.Websocket.port()}, nil
 }
 
 // Start starts the server and returns when it takes connections.
@@ -75,12 +79,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("start nats: %w", err)
 	}
-	srv, err := natsd.NewServer(&natsd.Options{
+	opts := &natsd.Options{
 		ServerName: "valico", Host: "127.0.0.1", Port: s.port,
 		JetStream: true, StoreDir: s.cfg.Dir, JetStreamMaxStore: s.cfg.MaxStore, JetStreamMaxMemory: 64 << 20,
 		SyncAlways: !s.cfg.NoSync, NoSigs: true, NoSystemAccount: true,
-		CustomClientAuthentication: s.users,
-	})
+		CustomClientAuthentication: s.users, AlwaysEnableNonce: true, MaxPayload: MaxPayload,
+	}
+	s.cfg.Websocket.into(opts, s.wsPort)
+	srv, err := natsd.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("start nats: %w", err)
 	}
@@ -98,6 +104,9 @@ func (s *Server) Start(ctx context.Context) error {
 		return errors.New("start nats: it has no TCP address")
 	}
 	s.nats, s.port = srv, addr.Port
+	if s.cfg.Websocket != nil {
+		s.wsPort = opts.Websocket.Port // the server writes down which one it took
+	}
 	return nil
 }
 
@@ -134,10 +143,7 @@ func (s *Server) ConnectSite(ctx context.Context, id broker.SiteID) (*nats.Conn,
 	if !token(string(id)) || string(id) == brokerUser {
 		return nil, fmt.Errorf("connect site: %q cannot be a subject", id)
 	}
-	s.users.add(string(id), &natsd.Permissions{
-		Publish:   &natsd.SubjectPermission{Allow: []string{sitesPrefix + string(id) + ".>"}},
-		Subscribe: &natsd.SubjectPermission{Allow: []string{inbox(string(id)) + ".>"}},
-	})
+	s.users.add(string(id), sitePermissions(id))
 	return s.connect(ctx, string(id))
 }
 
@@ -187,51 +193,6 @@ func Connect(ctx context.Context, url string, c Credentials, log *slog.Logger) (
 		return nil, fmt.Errorf("connect to nats: %w", err)
 	}
 	return nc, nil
-}
-
-// users is the embedded server's table of users. It satisfies
-// server.Authentication, so that a site may be added while the server runs.
-type users struct {
-	mu     sync.RWMutex
-	byName map[string]user
-}
-
-type user struct {
-	secret broker.Secret
-	perms  *natsd.Permissions
-}
-
-// add adds a user with a random password, once.
-func (u *users) add(name string, p *natsd.Permissions) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if _, ok := u.byName[name]; ok {
-		return
-	}
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // crypto/rand.Read never returns an error
-	u.byName[name] = user{secret: broker.Secret(base64.RawURLEncoding.EncodeToString(b[:])), perms: p}
-}
-
-func (u *users) secret(name string) (broker.Secret, bool) {
-	u.mu.RLock()
-	defer u.mu.RUnlock()
-	x, ok := u.byName[name]
-	return x.secret, ok
-}
-
-// Check signs a client in; hashes are compared so that lengths do not tell.
-func (u *users) Check(c natsd.ClientAuthentication) bool {
-	o := c.GetOpts()
-	u.mu.RLock()
-	x, ok := u.byName[o.Username]
-	u.mu.RUnlock()
-	got, want := sha256.Sum256([]byte(o.Password)), sha256.Sum256([]byte(x.secret))
-	if !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		return false
-	}
-	c.RegisterUser(&natsd.User{Username: o.Username, Permissions: x.perms})
-	return true
 }
 
 // serverLog hands the server's warnings and errors on and drops its chatter.
