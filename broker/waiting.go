@@ -61,6 +61,9 @@ const (
 	WaitBrokerFault WaitCode = "broker_fault"
 	// WaitSiteCordoned: an operator lets nothing new start at the site.
 	WaitSiteCordoned WaitCode = "site_cordoned"
+	// WaitSiteDraining: it was queued at a site that is being emptied, and is
+	// being taken back.
+	WaitSiteDraining WaitCode = "site_draining"
 	// WaitSiteQueueFull: as many wait at the site as it takes.
 	WaitSiteQueueFull WaitCode = "site_queue_full"
 	// WaitSiteUnreachable: the site does not answer the broker.
@@ -77,7 +80,7 @@ func WaitCodes() []WaitCode {
 		WaitLimitAccount, WaitLimitQOS, WaitLimitPartition, WaitLicense, WaitGPUsUnavailable, WaitBudgetAtSite,
 		WaitStarting, WaitNotEvaluated, WaitSchedulerUnreachable, WaitStaging,
 		WaitReview, WaitPackaging, WaitClearing, WaitBrokerQueue, WaitBrokerFault,
-		WaitSiteCordoned, WaitSiteQueueFull, WaitSiteUnreachable, WaitUnknown,
+		WaitSiteCordoned, WaitSiteDraining, WaitSiteQueueFull, WaitSiteUnreachable, WaitUnknown,
 	}
 }
 
@@ -132,4 +135,45 @@ const waitStartSlack = time.Minute
 func (w Waiting) Same(o Waiting) bool {
 	return w.Code == o.Code && w.Words == o.Words && w.Start.IsZero() == o.Start.IsZero() &&
 		w.Start.Sub(o.Start).Abs() < waitStartSlack
+}
+
+// WaitsFor says why a job has not begun and since when: as its attempt records
+// it, else what the state itself says. Attempt is the job's newest, zero when it
+// has none. Nothing waits once the job runs or is over.
+func (j Job) WaitsFor(a Attempt) (Waiting, time.Time) {
+	switch j.State {
+	case JobInReview:
+		return Waiting{Code: WaitReview}, j.UpdatedAt
+	case JobSubmitted, JobAdmitted, JobActive:
+	case JobNotAdmitted, JobSucceeded, JobFailed, JobCancelled, JobStopped:
+		return Waiting{}, time.Time{}
+	}
+	if !a.Waiting.Zero() && !a.State.Terminal() {
+		return a.Waiting, a.WaitingSince
+	}
+	if code := a.State.waits(); code != "" {
+		return Waiting{Code: code}, a.UpdatedAt
+	}
+	return Waiting{}, time.Time{}
+}
+
+// waits is what an attempt waits for by its state alone.
+func (s AttemptState) waits() WaitCode {
+	switch s {
+	case AttemptPackaging:
+		return WaitPackaging
+	case AttemptClearing:
+		return WaitClearing
+	case AttemptReady:
+		return WaitBrokerQueue
+	case AttemptSubmitting:
+		return WaitStaging
+	case AttemptQueued:
+		return WaitUnknown
+	case AttemptStarting:
+		return WaitStarting
+	case AttemptRefused, AttemptRunning, AttemptSealing, AttemptDone:
+		return ""
+	}
+	return ""
 }

@@ -32,3 +32,22 @@ func TestAnEstimateThatMovesBySecondsIsNoNews(t *testing.T) {
 	require.True(t, broker.Waiting{}.Zero())
 	require.True(t, broker.Waiting{}.Same(broker.Waiting{}))
 }
+
+func TestEveryLiveJobThatDoesNotRunSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for _, js := range broker.JobStates() {
+		for _, as := range broker.AttemptStates() {
+			j, a := broker.Job{State: js, UpdatedAt: at}, broker.Attempt{State: as, UpdatedAt: at}
+			w, since := j.WaitsFor(a)
+			idle := js.Terminal() || js != broker.JobInReview && (as.Terminal() || as == broker.AttemptRunning || as == broker.AttemptSealing)
+			require.Equal(t, idle, w.Zero(), "%s, %s", js, as)
+			require.Equal(t, idle, since.IsZero(), "%s, %s", js, as)
+			require.True(t, idle || w.Code.Known())
+		}
+	}
+	told := broker.Wait(broker.WaitLicense, "Licenses", time.Time{})
+	w, since := broker.Job{State: broker.JobActive}.WaitsFor(broker.Attempt{State: broker.AttemptQueued, Waiting: told, WaitingSince: at})
+	require.Equal(t, told, w)
+	require.Equal(t, at, since)
+}
