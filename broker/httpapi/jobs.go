@@ -68,9 +68,15 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*body[wire.Jo
 	if err != nil {
 		return nil, err
 	}
+	newest, err := s.newest(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
 	out := wire.Jobs{Jobs: []wire.Job{}, Next: next}
 	for _, j := range jobs {
-		out.Jobs = append(out.Jobs, wire.NewJob(j, names[j.Site]))
+		w := wire.NewJob(j, names[j.Site])
+		w.Waiting = wire.NewWaiting(j, newest[j.ID], names[j.Site])
+		out.Jobs = append(out.Jobs, w)
 	}
 	return &body[wire.Jobs]{out}, nil
 }
@@ -90,9 +96,11 @@ func (s *Server) getJob(ctx context.Context, in *JobPath) (*body[wire.Job], erro
 	}
 	spec := wire.NewJobSpec(job.Spec)
 	out.Spec = &spec
+	var last broker.Attempt
 	for _, a := range attempts {
-		out.Attempts = append(out.Attempts, wire.NewAttempt(a))
+		out.Attempts, last = append(out.Attempts, wire.NewAttempt(a)), a
 	}
+	out.Waiting = wire.NewWaiting(job, last, out.Site)
 	return &body[wire.Job]{out}, nil
 }
 
@@ -127,6 +135,25 @@ func (s *Server) job(ctx context.Context, id string) (broker.Job, error) {
 		return job, fmt.Errorf("read job: %w", err)
 	}
 	return job, nil
+}
+
+// newest maps each job that is not over to its newest attempt.
+func (s *Server) newest(ctx context.Context, jobs []broker.Job) (map[broker.JobID]broker.Attempt, error) {
+	var live []broker.JobID
+	for _, j := range jobs {
+		if !j.State.Terminal() {
+			live = append(live, j.ID)
+		}
+	}
+	as, err := s.d.Store.NewestAttempts(ctx, live)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	out := make(map[broker.JobID]broker.Attempt, len(as))
+	for _, a := range as {
+		out[a.Job] = a
+	}
+	return out, nil
 }
 
 // jobWithSite adds the name of the job's site: the one that its spec names, and

@@ -67,6 +67,8 @@ type Jobs interface {
 	Jobs(ctx context.Context, project broker.ProjectID, cursor string, limit int) ([]broker.Job, string, error)
 	Job(ctx context.Context, project broker.ProjectID, id broker.JobID) (broker.Job, error)
 	Attempts(ctx context.Context, id broker.JobID) ([]broker.Attempt, error)
+	// NewestAttempts returns the newest attempt of each job that has one.
+	NewestAttempts(ctx context.Context, jobs []broker.JobID) ([]broker.Attempt, error)
 	Decisions(ctx context.Context, id broker.JobID) ([]broker.Decision, error)
 	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
 	Events(ctx context.Context, tenant broker.TenantID, id broker.JobID, after int64, limit int) ([]broker.Event, error)

@@ -49,9 +49,9 @@ func runJobs(ctx context.Context, o jobsOptions, e *env) error {
 }
 
 func (e *env) printJobs(w io.Writer, jobs wire.Jobs) {
-	rows := [][]string{{"JOB", "NAME", "STATE", "SITE", "PERMIT", "SUBMITTER", "AGE"}}
+	rows := [][]string{{"JOB", "NAME", "STATE", "WAITING", "SITE", "PERMIT", "SUBMITTER", "AGE"}}
 	for _, j := range jobs.Jobs {
-		rows = append(rows, []string{j.ID, j.Name, j.State, dash(j.Site), j.Permit, j.Submitter, age(e.Now(), j.CreatedAt)})
+		rows = append(rows, []string{j.ID, j.Name, j.State, waitingCode(j), dash(j.Site), j.Permit, j.Submitter, age(e.Now(), j.CreatedAt)})
 	}
 	table(w, rows...)
 	if len(jobs.Jobs) == 0 {

@@ -27,10 +27,10 @@ func runShow(ctx context.Context, id string, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.emit(j, func(w io.Writer) { printJob(w, j) })
+	return e.emit(j, func(w io.Writer) { e.printJob(w, j) })
 }
 
-func printJob(w io.Writer, j wire.Job) {
+func (e *env) printJob(w io.Writer, j wire.Job) {
 	rows := [][]string{
 		{"JOB", j.ID},
 		{"NAME", j.Name},
@@ -38,10 +38,13 @@ func printJob(w io.Writer, j wire.Job) {
 		{"SITE", dash(j.Site)},
 		{"PERMIT", j.Permit},
 		{"SUBMITTER", j.Submitter},
+	}
+	rows = append(rows, e.waitingRows(j)...)
+	rows = append(rows, [][]string{
 		{"CREATED", stamp(&j.CreatedAt)},
 		{"FINISHED", stamp(j.FinishedAt)},
 		{"SPEC", j.SpecDigest},
-	}
+	}...)
 	if s := j.Spec; s != nil {
 		for _, d := range s.Datasets {
 			rows = append(rows, []string{"DATASET", d.PURI + " at /data/" + d.Mount})
@@ -54,21 +57,14 @@ func printJob(w io.Writer, j wire.Job) {
 		return
 	}
 	fmt.Fprintln(w)
-	rows = [][]string{{"ATTEMPT", "STATE", "OUTCOME", "EXIT", "GPU-SECONDS", "STARTED", "FINISHED", "WAITING"}}
+	rows = [][]string{{"ATTEMPT", "STATE", "OUTCOME", "EXIT", "GPU-SECONDS", "STARTED", "FINISHED"}}
 	for _, a := range j.Attempts {
 		rows = append(rows, []string{
 			a.ID, a.State, dash(withCode(a.Outcome, a.Code)), fmt.Sprint(a.ExitCode), fmt.Sprint(a.GPUSeconds),
-			stamp(a.StartedAt), stamp(a.FinishedAt), waitingFor(a.Waiting),
+			stamp(a.StartedAt), stamp(a.FinishedAt),
 		})
 	}
 	table(w, rows...)
-}
-
-func waitingFor(w *wire.Waiting) string {
-	if w == nil {
-		return dash("")
-	}
-	return withCode(w.Code, w.Words)
 }
 
 func withCode(s, code string) string {

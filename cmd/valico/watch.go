@@ -81,6 +81,10 @@ func (v *view) event(ev wire.Event) error {
 	case broker.EventState:
 		v.line(ev, ev.Name+": "+ev.Text)
 	case broker.EventNotice:
+		if broker.WaitCode(ev.Name).Known() {
+			v.waits(ev)
+			break
+		}
 		v.line(ev, "notice "+ev.Name+": "+ev.Text)
 	case broker.EventLog:
 		v.line(ev, "| "+ev.Text)

@@ -14,7 +14,7 @@ func newWhyCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "why JOB", Short: "Say why a job was decided on as it was", Args: args("JOB"),
 		Long: help("Why prints each decision on a job with its reasons in words: what the rule rests on, your value,\n"+
-			"what helps and who can help.", "valico why JOB", "valico why JOB --lang it"),
+			"what helps and who can help. Of a job that has not begun it says what it waits for.", "valico why JOB", "valico why JOB --lang it"),
 		RunE: func(c *cobra.Command, a []string) error { return runWhy(c.Context(), a[0], e) },
 	}
 }
@@ -28,7 +28,24 @@ func runWhy(ctx context.Context, id string, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.emit(ds, func(w io.Writer) { e.printDecisions(w, ds.Decisions) })
+	j, err := c.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	out := why{Decisions: ds.Decisions, Waiting: j.Waiting}
+	return e.emit(out, func(w io.Writer) {
+		e.printDecisions(w, ds.Decisions)
+		if rows := e.waitingRows(j); len(rows) > 0 {
+			fmt.Fprintln(w)
+			table(w, rows...)
+		}
+	})
+}
+
+// why is each decision on a job, and why it has not begun.
+type why struct {
+	Decisions []wire.Decision `json:"decisions"`
+	Waiting   *wire.Waiting   `json:"waiting,omitempty"`
 }
 
 func (e *env) printDecisions(w io.Writer, ds []wire.Decision) {

@@ -16,6 +16,7 @@ type Job struct {
 	Site       string     `json:"site,omitempty" doc:"The site's name." example:"local"`
 	State      string     `json:"state" example:"active"`
 	Code       string     `json:"code,omitempty" doc:"Why it ended, when it did not succeed."`
+	Waiting    *Waiting   `json:"waiting,omitempty" doc:"Why it has not begun, while it has not."`
 	SpecDigest string     `json:"spec_digest"`
 	CreatedAt  time.Time  `json:"created_at"`
 	UpdatedAt  time.Time  `json:"updated_at"`
@@ -39,7 +40,6 @@ type Attempt struct {
 	Outcome    string     `json:"outcome,omitempty" example:"ok"`
 	ExitCode   int        `json:"exit_code"`
 	Code       string     `json:"code,omitempty"`
-	Waiting    *Waiting   `json:"waiting,omitempty" doc:"Why it has not begun."`
 	Image      string     `json:"image,omitempty"`
 	Clearance  string     `json:"clearance,omitempty"`
 	Order      string     `json:"order,omitempty"`
@@ -103,7 +103,7 @@ func NewJob(j broker.Job, site string) Job {
 func NewAttempt(a broker.Attempt) Attempt {
 	return Attempt{
 		ID: string(a.ID), Number: a.Number, State: string(a.State), Outcome: string(a.Outcome), ExitCode: a.ExitCode,
-		Code: a.Code, Waiting: newWaiting(a), Image: string(a.Image), Clearance: string(a.Clearance), Order: string(a.Order),
+		Code: a.Code, Image: string(a.Image), Clearance: string(a.Clearance), Order: string(a.Order),
 		GPUSeconds: a.Usage.GPUSeconds, CreatedAt: a.CreatedAt, StartedAt: moment(a.StartedAt), FinishedAt: moment(a.FinishedAt),
 	}
 }

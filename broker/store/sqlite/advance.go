@@ -21,11 +21,11 @@ func (s *Store) Advance(ctx context.Context, c dispatch.Claimed, ch dispatch.Cha
 		if a.Version != c.Attempt.Version {
 			return conflict("attempt_changed", "the attempt changed meanwhile", string(a.ID))
 		}
-		was := a.State
+		was, waited := a.State, a.Waiting.Code
 		if err := apply(&a, ch, now); err != nil {
 			return err
 		}
-		if err := updateAttempt(ctx, t, a, was, ch); err != nil {
+		if err := updateAttempt(ctx, t, a, was, waited, ch); err != nil {
 			return err
 		}
 		if ch.Outputs != nil {
@@ -33,10 +33,8 @@ func (s *Store) Advance(ctx context.Context, c dispatch.Claimed, ch dispatch.Cha
 				return err
 			}
 		}
-		if a.State != was {
-			if err := tellAttempt(ctx, t, a, now); err != nil {
-				return err
-			}
+		if err := tellStep(ctx, t, a, a.State != was, newWait(a, waited), now); err != nil {
+			return err
 		}
 		if a.State.Terminal() {
 			if err := settle(ctx, t, a, a.Usage.GPUSeconds, now); err != nil {
@@ -45,6 +43,11 @@ func (s *Store) Advance(ctx context.Context, c dispatch.Claimed, ch dispatch.Cha
 		}
 		if err := takeJob(ctx, t, a, ch, now); err != nil {
 			return err
+		}
+		if ch.Next != nil {
+			if err := nextSegment(ctx, t, a, *ch.Next, now); err != nil {
+				return err
+			}
 		}
 		a.Version++
 		out = a
@@ -65,6 +68,9 @@ func apply(a *broker.Attempt, ch dispatch.Change, now time.Time) error {
 	}
 	if (ch.Outcome != "") != (ch.To == broker.AttemptDone) {
 		return invalid("change_inconsistent", "an attempt has an outcome exactly when it is done", string(ch.To))
+	}
+	if ch.Next != nil && (ch.To != broker.AttemptDone || ch.JobTo != "") {
+		return invalid("change_inconsistent", "a job goes on when one of its attempts is done, and stays as it is", string(ch.To))
 	}
 	if ch.To == broker.AttemptReady && ch.To != a.State && (len(ch.Receipt) == 0 || len(ch.OrderBytes) == 0 || ch.Clearance == "" || ch.Order == "") {
 		return invalid("not_cleared", "an attempt becomes ready only with its clearance, receipt and order", string(a.ID))
@@ -111,10 +117,18 @@ func set[T comparable](to *T, v T) {
 	}
 }
 
-func updateAttempt(ctx context.Context, t *tx, a broker.Attempt, was broker.AttemptState, ch dispatch.Change) error {
+// newWait reports whether an attempt waits for something else than before.
+func newWait(a broker.Attempt, waited broker.WaitCode) bool {
+	return !a.Waiting.Zero() && a.Waiting.Code != waited
+}
+
+func updateAttempt(ctx context.Context, t *tx, a broker.Attempt, was broker.AttemptState, waited broker.WaitCode, ch dispatch.Change) error {
 	events := 0
 	if a.State != was {
-		events = 1
+		events++
+	}
+	if newWait(a, waited) {
+		events++
 	}
 	n, err := t.exec(ctx, `UPDATE attempt SET state = ?, outcome = ?, exit_code = ?, code = ?, waiting = ?, waiting_code = ?, waiting_start = ?, waiting_since = ?, image = ?,
 		clearance_id = ?, order_id = ?, receipt = coalesce(receipt, ?), order_bytes = coalesce(order_bytes, ?),
@@ -152,5 +166,7 @@ func takeJob(ctx context.Context, t *tx, a broker.Attempt, ch dispatch.Change, n
 			return err
 		}
 	}
-	return moveJob(ctx, t, &j, jobMove{to: ch.JobTo, code: a.Code, at: now, finished: a.FinishedAt})
+	code := a.Code
+	set(&code, ch.JobCode)
+	return moveJob(ctx, t, &j, jobMove{to: ch.JobTo, code: code, at: now, finished: a.FinishedAt})
 }

@@ -37,6 +37,31 @@ func tellAttempt(ctx context.Context, t *tx, a broker.Attempt, now time.Time) er
 		SELECT tenant_id, project_id, job_id, id, event_seq, ?, 'attempt', state, ? FROM attempt WHERE id = ?`, string(a.ID), now)
 }
 
+// tellStep tells of one step of an attempt: its state if that is new, then what
+// it waits for if that is. The caller has raised event_seq by one for each.
+func tellStep(ctx context.Context, t *tx, a broker.Attempt, moved, waits bool, now time.Time) error {
+	after := 0
+	if waits {
+		after = 1
+	}
+	if moved {
+		if _, err := t.exec(ctx, `INSERT INTO outbox (tenant_id, project_id, job_id, attempt_id, seq, kind, name, text, at)
+			SELECT tenant_id, project_id, job_id, id, event_seq - ?, ?, 'attempt', state, ? FROM attempt WHERE id = ?`,
+			after, broker.EventState, micros(now), a.ID); err != nil {
+			return fmt.Errorf("write the event of %s: %w", a.ID, err)
+		}
+	}
+	if !waits {
+		return nil
+	}
+	if _, err := t.exec(ctx, `INSERT INTO outbox (tenant_id, project_id, job_id, attempt_id, seq, kind, name, text, at)
+		SELECT tenant_id, project_id, job_id, id, event_seq, ?, waiting_code, waiting, ? FROM attempt WHERE id = ?`,
+		broker.EventNotice, micros(now), a.ID); err != nil {
+		return fmt.Errorf("write the notice of %s: %w", a.ID, err)
+	}
+	return nil
+}
+
 func tell(ctx context.Context, t *tx, insert, id string, now time.Time) error {
 	n, err := t.exec(ctx, insert, broker.EventState, micros(now), id)
 	if err != nil || n != 1 {
