@@ -11,11 +11,13 @@ type JobSpec struct {
 	Activity  string // "train", "fine_tune", "evaluate", "inference_internal"
 	Datasets  []DatasetUse
 	Site      string // site name; empty lets the broker choose the first that admits
+	Priority  string // a class of the policy's; empty takes its default
 	Image     ImageSpec
 	Resources Resources
 	Network   string // "none" or "job"
 	Telemetry string // "sealed", "metrics" or "full"
 	Outputs   []OutputSpec
+	Resume    Resume
 }
 
 // Purpose is a code of Regulation (EU) 2025/327 Article 53(1), "53(1)(e)",
@@ -95,6 +97,7 @@ type Job struct {
 	Spec       JobSpec
 	SpecDigest Digest // of the canonical bytes that are stored
 	Site       SiteID // chosen at admission
+	Priority   Priority
 	State      JobState
 	Code       string // why it ended, when it did not succeed
 	Version    int64  // for optimistic locking
@@ -103,13 +106,20 @@ type Job struct {
 	FinishedAt time.Time // zero unless State is terminal
 }
 
+// Priority is the class that policy gave a job when it was admitted, and the
+// class's weight. It decides the order in which jobs take their turn.
+type Priority struct {
+	Class  string
+	Weight int64
+}
+
 // Attempt is one execution of a job.
 type Attempt struct {
 	ID           AttemptID
 	Tenant       TenantID
 	Project      ProjectID
 	Job          JobID
-	Number       int // from 1
+	Number       int // from 1; the segment of a job that resumes
 	State        AttemptState
 	Outcome      Outcome
 	ExitCode     int

@@ -36,11 +36,14 @@ type Site struct {
 	CPUs       int // per node
 	MemoryMiB  int // per node
 	MaxWall    time.Duration
+	MaxQueue   int           // jobs that may wait at its scheduler at once; 0 sets no limit
 	KillMargin time.Duration // from TERM to the end, added to each reservation
 	Accounts   map[PersonID]string
 	Datasets   []Dataset
 	// Capabilities that real data need; each is false until measured.
 	MFA, Quarantine, TelemetryBudget, Airlock bool
+	// FabricIsolated: the nodes of a job reach each other and nobody else.
+	FabricIsolated bool
 	CreatedAt                                 time.Time
 }
 

@@ -13,7 +13,8 @@
 //
 // Packs: lib (helpers, the calendar of Regulation (EU) 2025/327), eu (what the
 // permit says, read with that regulation), sandbox (synthetic data only) and
-// site (the contract with a site, and what the site measured of itself). Any
+// site (the contract with a site, and what the site measured of itself; the
+// classes of priority are its data document, site/data.json). Any
 // pack's deny is a deny, else any review is a review, else allow. A pack has no
 // say in matters of another regime by having no reasons, never by being absent.
 //

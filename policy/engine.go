@@ -62,7 +62,7 @@ func newEngine(ctx context.Context, src fs.FS) (*Engine, error) {
 	query, err := rego.New(
 		rego.Query("decisions := {"+strings.Join(terms, ", ")+"}"),
 		rego.Compiler(p.compiler),
-		rego.Store(inmem.NewFromObjectWithOpts(map[string]any{}, inmem.OptReturnASTValuesOnRead(true))),
+		rego.Store(inmem.NewFromObjectWithOpts(p.data, inmem.OptReturnASTValuesOnRead(true))),
 	).PrepareForEval(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("prepare policy packs: %w", err)

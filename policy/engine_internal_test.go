@@ -39,7 +39,7 @@ func TestTheDigestChangesWithEveryFileThatDecidesAndNoTest(t *testing.T) {
 	t.Parallel()
 	whole, err := loadPacks(packFiles(t))
 	require.NoError(t, err)
-	for _, file := range []string{"rego/eu/permit.rego", "rego/lib/fact.rego", "rego/capabilities.json"} {
+	for _, file := range []string{"rego/eu/permit.rego", "rego/lib/fact.rego", "rego/site/data.json", "rego/capabilities.json"} {
 		files := packFiles(t)
 		files[file].Data = append(files[file].Data, '\n')
 		p, err := loadPacks(files)

@@ -12,11 +12,9 @@ func describing() map[string]string {
 		"job.name":            "a label for people that never leaves the broker",
 		"image.config.author": "says who made the image; runs nothing",
 		"submitter.roles":     "who may submit is held by the interface that takes the job; the roles are recorded for the airlock's separation of duties",
-		"budget.access_mode":  "data of the operator; what it means for a job stands in the allocation's limits",
 		"budget.granted":      "shown beside budget.available, which is granted less reserved and used",
 		"site.country":        "Article 87 is judged for real data, together with adequacy decisions; the registry's country of each dataset is compared",
 		"site.operator":       words,
-		"site.scheduler":      "how a site starts work changes no permission",
 
 		"permits[].document.version":                         "the status statement names id and version and is verified against both before this input is made",
 		"permits[].document.supersedes":                      "the record of imported versions sets permits[].latest",

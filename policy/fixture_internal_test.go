@@ -19,14 +19,14 @@ func sha(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }
 func admissionInput() Input {
 	now := time.Date(2027, 5, 4, 10, 0, 0, 0, time.UTC)
 	return Input{
-		Schema: InputSchema, Moment: MomentAdmission, Now: "2027-05-04T10:00:00.000000Z",
+		Schema: InputSchema, Moment: MomentAdmission, Now: "2027-05-04T10:00:00.000000Z", Segment: 1,
 		Job: jobFixture(),
 		Submitter: Submitter{
 			ID: "ada@biotech.example", Kind: "natural", Method: "local_token", Roles: []string{"developer"},
 		},
 		Permits: []Permit{permitFixture(now)},
 		Site: Site{
-			ID: "site_1", Name: "local", Country: "IT", Operator: "Example site operator", Scheduler: "local",
+			ID: "site_1", Name: "local", Country: "IT", Operator: "Example site operator", Scheduler: "slurm",
 			Assurance: "advisory", Isolation: "userns", Account: "user1", GPUs: []GPUType{{Name: "h100", PerNode: 4}},
 			MaxNodes: 4, CPUsPerNode: 64, MemoryMiB: 262144, MaxWallSeconds: 86400, KillMarginSeconds: 60,
 			Datasets: []Dataset{{
@@ -46,7 +46,7 @@ func jobFixture() Job {
 	return Job{
 		Name: "screening", Permit: "permit-1", Purpose: Purpose{Code: "53(1)(e)", Sub: "ii"}, Activity: "train",
 		Datasets: []DatasetUse{{PURI: "https://data.example/dataset/screening", Version: "1", Mount: "screening"}},
-		Site:     "local",
+		Site:     "local", Priority: "standard",
 		Image: ImageSpec{
 			Base: "none",
 			Layers: []Layer{{
@@ -58,7 +58,7 @@ func jobFixture() Job {
 		},
 		Resources: Resources{Nodes: 2, GPUsPerNode: 4, GPUType: "h100", CPUsPerNode: 16, MemoryMiB: 65536, WalltimeSeconds: 3550},
 		Network:   "none", Telemetry: "metrics",
-		Outputs: []Output{{Path: "model/weights.bin", Type: "model"}},
+		Outputs: []Output{{Path: "model/weights.bin", Type: "model"}}, Resume: Resume{MaxSegments: 1},
 	}
 }
 

@@ -19,6 +19,7 @@ type Input struct {
 	Moment    string    `json:"moment"`
 	Now       string    `json:"now"` // RFC 3339, UTC, microseconds
 	Job       Job       `json:"job"`
+	Segment   int       `json:"segment"`         // from 1: which attempt of the job this is about
 	Image     *Image    `json:"image,omitempty"` // the assembled image; at clearance only
 	Submitter Submitter `json:"submitter"`
 	Permits   []Permit  `json:"permits"`
@@ -34,11 +35,21 @@ type Job struct {
 	Activity  string       `json:"activity"`
 	Datasets  []DatasetUse `json:"datasets"`
 	Site      string       `json:"site"`
+	Priority  string       `json:"priority"` // a class of the policy's data; "" for its default
 	Image     ImageSpec    `json:"image"`
 	Resources Resources    `json:"resources"`
 	Network   string       `json:"network"`
 	Telemetry string       `json:"telemetry"`
 	Outputs   []Output     `json:"outputs"`
+	Resume    Resume       `json:"resume"`
+}
+
+// Resume says how a job goes on in further segments. A job of one segment has
+// no signal, no time and the number 1.
+type Resume struct {
+	Signal        string `json:"signal"`
+	BeforeSeconds int64  `json:"before_seconds"`
+	MaxSegments   int    `json:"max_segments"`
 }
 
 // Purpose is a code of Article 53(1) with its sub-point.
@@ -166,6 +177,7 @@ type Site struct {
 	Quarantine        bool      `json:"quarantine"`
 	TelemetryBudget   bool      `json:"telemetry_budget"`
 	Airlock           bool      `json:"airlock"`
+	FabricIsolated    bool      `json:"fabric_isolated"` // a job's nodes reach each other and nobody else
 	GPUs              []GPUType `json:"gpus"`
 	MaxNodes          int       `json:"max_nodes"`
 	CPUsPerNode       int       `json:"cpus_per_node"`

@@ -15,7 +15,7 @@ import (
 
 // embedded holds the packs as they were built in.
 //
-//go:embed rego/*/*.rego rego/capabilities.json
+//go:embed rego/*/*.rego rego/site/data.json rego/capabilities.json
 var embedded embed.FS
 
 // capabilitiesFile lists the built-in functions that rules may call.
@@ -24,9 +24,10 @@ const capabilitiesFile = "rego/capabilities.json"
 // packs names the packs that decide; lib only helps them.
 func packs() []string { return []string{"eu", "sandbox", "site"} }
 
-// pack is what decides: the rules and what they may call.
+// pack is what decides: the rules, their data and what they may call.
 type pack struct {
 	compiler *ast.Compiler
+	data     map[string]any
 	digest   string
 }
 
@@ -42,7 +43,11 @@ func loadPacks(src fs.FS) (pack, error) {
 		return pack{}, fmt.Errorf("list policy packs: %w", err)
 	}
 	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "_test.rego") })
-	files = append(files, capabilitiesFile)
+	data, err := loadData(src)
+	if err != nil {
+		return pack{}, err
+	}
+	files = append(files, capabilitiesFile, dataFile)
 	slices.Sort(files)
 	sum := sha256.New()
 	modules := map[string]*ast.Module{}
@@ -53,7 +58,7 @@ func loadPacks(src fs.FS) (pack, error) {
 		}
 		one := sha256.Sum256(b)
 		_, _ = fmt.Fprintf(sum, "%s  %s\n", hex.EncodeToString(one[:]), f)
-		if f == capabilitiesFile {
+		if f == capabilitiesFile || f == dataFile {
 			continue
 		}
 		opts := ast.ParserOptions{Capabilities: caps, ProcessAnnotation: true, RegoVersion: ast.RegoV1}
@@ -65,7 +70,7 @@ func loadPacks(src fs.FS) (pack, error) {
 	if c.Compile(modules); c.Failed() {
 		return pack{}, fmt.Errorf("compile policy packs: %w", c.Errors)
 	}
-	return pack{compiler: c, digest: "sha256:" + hex.EncodeToString(sum.Sum(nil))}, nil
+	return pack{compiler: c, data: data, digest: "sha256:" + hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 func loadCapabilities(src fs.FS) (*ast.Capabilities, error) {

@@ -38,7 +38,10 @@ func TestRegoTestsPassAndCoverEveryLine(t *testing.T) {
 		require.NoError(t, err)
 		modules[f] = m
 	}
-	store := inmem.NewFromObject(map[string]any{"fixture": fixtureData(t)})
+	data, err := loadData(embedded)
+	require.NoError(t, err)
+	data["fixture"] = fixtureData(t)
+	store := inmem.NewFromObject(data)
 	txn, err := store.NewTransaction(t.Context())
 	require.NoError(t, err)
 	defer store.Abort(t.Context(), txn)

@@ -28,7 +28,7 @@ func (s *Service) Clear(ctx context.Context, r ClearRequest) (Cleared, error) {
 	if facts.Held, facts.Allocation, err = s.store.Reserved(ctx, r.Job.Project, r.Attempt.Reservation); err != nil {
 		return Cleared{}, fmt.Errorf("read the reservation: %w", err)
 	}
-	facts.Moment, facts.Image = policy.MomentClearance, &r.Image
+	facts.Moment, facts.Image, facts.Segment = policy.MomentClearance, &r.Image, r.Attempt.Number
 	in, res, err := evaluate(ctx, s.engine, facts)
 	if err != nil {
 		return Cleared{}, err

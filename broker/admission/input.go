@@ -31,6 +31,8 @@ type Facts struct {
 	// reservation must not count against it, and its price stays. Zero before.
 	Held  broker.Reservation
 	Image *policy.Image // at clearance only
+	// Segment is the number of the attempt that this is about; 0 is the first.
+	Segment int
 }
 
 // PermitFacts are a permit and what verifying it established.
@@ -63,6 +65,7 @@ func Input(f Facts) policy.Input {
 		Moment:    f.Moment,
 		Now:       receipt.Stamp(f.Now),
 		Job:       jobInput(f.Spec),
+		Segment:   max(1, f.Segment),
 		Image:     f.Image,
 		Submitter: submitterInput(f.Principal),
 		Permits:   []policy.Permit{permitInput(f)},
@@ -73,7 +76,7 @@ func Input(f Facts) policy.Input {
 
 func jobInput(s broker.JobSpec) policy.Job {
 	j := policy.Job{
-		Name: s.Name, Permit: string(s.Permit), Activity: s.Activity, Site: s.Site,
+		Name: s.Name, Permit: string(s.Permit), Activity: s.Activity, Site: s.Site, Priority: s.Priority,
 		Purpose: policy.Purpose{Code: s.Purpose.Code, Sub: s.Purpose.Sub},
 		Network: s.Network, Telemetry: s.Telemetry,
 		Datasets: []policy.DatasetUse{}, Outputs: []policy.Output{},
@@ -99,6 +102,7 @@ func jobInput(s broker.JobSpec) policy.Job {
 	for _, o := range s.Outputs {
 		j.Outputs = append(j.Outputs, policy.Output{Path: o.Path, Type: o.Type})
 	}
+	j.Resume = policy.Resume{Signal: s.Resume.Signal, BeforeSeconds: seconds(s.Resume.Before), MaxSegments: s.Resume.Segments()}
 	return j
 }
 
@@ -132,6 +136,7 @@ func siteInput(s broker.Site, uses []broker.DatasetUse, submitter broker.PersonI
 		ID: string(s.ID), Name: s.Name, Country: s.Country, Operator: s.Operator, Scheduler: s.Scheduler,
 		Assurance: string(s.Assurance), Isolation: string(s.Isolation), Account: s.Accounts[submitter],
 		MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget, Airlock: s.Airlock,
+		FabricIsolated: s.FabricIsolated,
 		GPUs: []policy.GPUType{}, MaxNodes: s.MaxNodes, CPUsPerNode: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MaxWallSeconds: seconds(s.MaxWall), KillMarginSeconds: seconds(s.KillMargin), Datasets: []policy.Dataset{},
 	}

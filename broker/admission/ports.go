@@ -43,8 +43,8 @@ type Store interface {
 	// already taken. It sets the decision's ledger index.
 	Admit(ctx context.Context, r AdmitRecord) (broker.Job, broker.Decision, error)
 	// Clear writes a clearance in one transaction: the decision, its ledger row,
-	// and for a deny the attempt as refused, the job as not_admitted and the
-	// reservation as settled with nothing booked. An allow leaves the attempt
+	// and for a deny the attempt as refused, the job as not_admitted, or failed
+	// if it ran before, and the reservation as settled with nothing booked. An allow leaves the attempt
 	// clearing: only its receipt makes it ready. It checks that the attempt is
 	// clearing and answers KindConflict otherwise.
 	Clear(ctx context.Context, r ClearRecord) (broker.Decision, error)

@@ -225,6 +225,11 @@ func (s *Service) record(r Request, f Facts, p broker.PermitRecord, spec, in []b
 	switch broker.Verdict(res.Verdict) {
 	case broker.VerdictAllow:
 		job.State = broker.JobAdmitted
+		place, err := res.Priority()
+		if err != nil {
+			return AdmitRecord{}, unavailable("the job's priority", err)
+		}
+		job.Priority = broker.Priority(place)
 		need := f.reservation()
 		need.ID, need.Job = broker.NewID[broker.ReservationID]("res"), job.ID
 		rec.Reservation, rec.PermitCeiling = &need, f.Permit.ceiling()
@@ -257,13 +262,21 @@ type decided struct {
 	result  policy.Result
 }
 
+// segment is said of the clearances of a job that may resume.
+func (d decided) segment() int {
+	if d.kind != broker.DecisionClearance || !d.job.Spec.Resume.Set() {
+		return 0
+	}
+	return d.facts.Segment
+}
+
 // decision writes the decision document and the entry that the ledger commits.
 func (s *Service) decision(d decided) (broker.Decision, ledger.Entry, error) {
 	id := broker.NewID[broker.DecisionID]("dec")
 	r := d.job.Spec.Resources
 	doc := receipt.Document{
 		Schema: receipt.DocumentSchema, Kind: d.kind, Decision: string(id), Job: string(d.job.ID),
-		Attempt: string(d.attempt), Tenant: string(d.job.Tenant), At: receipt.Stamp(d.facts.Now), Verdict: d.result.Verdict,
+		Attempt: string(d.attempt), Segment: d.segment(), Tenant: string(d.job.Tenant), At: receipt.Stamp(d.facts.Now), Verdict: d.result.Verdict,
 		Reasons: []receipt.Reason{}, Submitter: string(d.job.Submitter),
 		Permit: string(d.permit.ID), PermitVersion: d.permit.Version, PermitDigest: string(d.permit.Digest),
 		StatusDigest: string(broker.DigestOf(d.permit.Status)), Spec: string(d.job.SpecDigest), Image: string(d.image),

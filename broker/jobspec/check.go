@@ -56,12 +56,15 @@ func Check(s broker.JobSpec) []Problem {
 	c.purpose(s.Purpose)
 	c.is(word(s.Activity), "activity", "is one word of a–z and _", s.Activity, "train, fine_tune, evaluate or inference_internal")
 	c.is(s.Site == "" || identifier(s.Site, 100), "site", "names a site, or is left out", s.Site, "see: valico site list")
+	c.is(s.Priority == "" || element(s.Priority), "priority", "is a class of priority, or left out", s.Priority,
+		"for example background or standard; policy says which there are")
 	c.datasets(s.Datasets)
 	c.image(s.Image)
 	c.resources(s.Resources)
 	c.oneOf("network", s.Network, "none", "job")
 	c.oneOf("telemetry", s.Telemetry, "sealed", "metrics", "full")
 	c.outputs(s.Outputs)
+	c.resume(s.Resume, s.Resources.Walltime)
 	return c.found
 }
 
@@ -150,6 +153,20 @@ func (c *checker) outputs(outs []broker.OutputSpec) {
 		c.oneOf(at+".type", o.Type, "model", "metrics", "table", "figure", "text")
 		seen[o.Path] = true
 	}
+}
+
+// resume holds the block to its bounds; one that is left out asks for nothing.
+func (c *checker) resume(r broker.Resume, walltime time.Duration) {
+	if !r.Set() {
+		return
+	}
+	c.oneOf("resume.signal", r.Signal, broker.ResumeSignals()...)
+	ok := r.Before >= broker.MinResumeBefore && (walltime <= 0 || r.Before < walltime) && r.Before%time.Second == 0
+	c.is(ok, "resume.before", "is at least 1s and less than the walltime, in whole seconds", r.Before.String(),
+		"give the job time enough to write its checkpoint")
+	c.is(r.MaxSegments >= broker.MinSegments && r.MaxSegments <= broker.MaxSegments, "resume.max_segments",
+		fmt.Sprintf("is between %d and %d", broker.MinSegments, broker.MaxSegments), strconv.Itoa(r.MaxSegments),
+		"leave resume out for a job of one segment")
 }
 
 func label(s string) bool {

@@ -18,11 +18,13 @@ type File struct {
 	Activity  string
 	Datasets  []broker.DatasetUse
 	Site      string // "" lets the broker choose
+	Priority  string // "" takes the policy's default
 	Image     FileImage
 	Resources broker.Resources
 	Network   string
 	Telemetry string
 	Outputs   []broker.OutputSpec
+	Resume    broker.Resume
 }
 
 // FileImage says what the image is made of, in the person's terms.
@@ -42,6 +44,7 @@ const (
 	defaultNetwork   = "none"
 	defaultTelemetry = "sealed"
 	defaultMemoryMiB = 1024
+	defaultSignal    = "USR1"
 )
 
 // Spec is the job spec of the file with its layers as cut and its base as
@@ -49,12 +52,12 @@ const (
 func (f File) Spec(layers []broker.Layer, baseDigest string) broker.JobSpec {
 	return broker.JobSpec{
 		Name: f.Name, Permit: f.Permit, Purpose: f.Purpose, Activity: f.Activity,
-		Datasets: f.Datasets, Site: f.Site,
+		Datasets: f.Datasets, Site: f.Site, Priority: f.Priority,
 		Image: broker.ImageSpec{
 			Base: baseDigest, Layers: layers, Command: f.Image.Command, Env: f.Image.Env,
 			WorkDir: f.Image.WorkDir, User: f.Image.User,
 		},
-		Resources: f.Resources, Network: f.Network, Telemetry: f.Telemetry, Outputs: f.Outputs,
+		Resources: f.Resources, Network: f.Network, Telemetry: f.Telemetry, Outputs: f.Outputs, Resume: f.Resume,
 	}
 }
 

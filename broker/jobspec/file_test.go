@@ -41,6 +41,10 @@ network: job
 telemetry: metrics
 outputs:
   - {path: model.bin, type: model}
+resume:
+  signal: USR2
+  before: 2m
+  max_segments: 5
 `
 
 const least = `
@@ -66,6 +70,7 @@ func TestAJobFileSaysTheWholeJob(t *testing.T) {
 		},
 		Resources: broker.Resources{Nodes: 2, GPUsPerNode: 4, GPUType: "h100", CPUsPerNode: 8, MemoryMiB: 64 << 10, Walltime: 90 * time.Minute},
 		Network:   "job", Telemetry: "metrics", Outputs: []broker.OutputSpec{{Path: "model.bin", Type: "model"}},
+		Resume: broker.Resume{Signal: "USR2", Before: 2 * time.Minute, MaxSegments: 5},
 	}, f)
 	layer := valid().Image.Layers[0]
 	s := f.Spec([]broker.Layer{layer}, string(digestOf("base")))
@@ -156,6 +161,10 @@ func TestAJobFileIsReadStrictly(t *testing.T) {
 		"image.base":         sub("base: none", `base: ""`),
 		"image.user":         sub(`user: "1000:1000"`, "user: root"),
 		"resources.gpu_typ":  sub("gpu_type: h100", "gpu_typ: h100"),
+		"resume.signal":       sub("USR2", "KILL"),
+		"resume.before":       sub("before: 2m", "before: 2h"),
+		"resume.max_segments": sub("max_segments: 5", "max_segments: 1"),
+		"resume.segments":     sub("max_segments: 5", "max_segments: 5\n  segments: 5"),
 		"1":                  sub("network: job", "1: job"),
 	} {
 		_, err := jobspec.ParseYAML([]byte(file))
@@ -172,6 +181,17 @@ func TestAJobFileIsReadStrictly(t *testing.T) {
 		_, err := jobspec.ParseYAML([]byte(file))
 		require.Equal(t, jobspec.CodeInvalid, broker.CodeOf(err), what)
 	}
+}
+
+func TestAResumeBlockNeedsItsTimesAndTakesTheUsualSignal(t *testing.T) {
+	t.Parallel()
+	f, err := jobspec.ParseYAML([]byte(least + "resume: {before: 30s, max_segments: 2}\n"))
+	require.NoError(t, err)
+	require.Equal(t, broker.Resume{Signal: "USR1", Before: 30 * time.Second, MaxSegments: 2}, f.Resume)
+	_, err = jobspec.ParseYAML([]byte(least + "resume: {}\n"))
+	var e *jobspec.Error
+	require.ErrorAs(t, err, &e)
+	require.Len(t, e.Problems, 2)
 }
 
 func TestUnitsOfTimeAndMemory(t *testing.T) {

@@ -23,11 +23,19 @@ type wireSpec struct {
 	Activity  string        `json:"activity"`
 	Datasets  []wireDataset `json:"datasets"`
 	Site      string        `json:"site"`
+	Priority  string        `json:"priority,omitempty"`
 	Image     wireImage     `json:"image"`
 	Resources wireResources `json:"resources"`
 	Network   string        `json:"network"`
 	Telemetry string        `json:"telemetry"`
 	Outputs   []wireOutput  `json:"outputs"`
+	Resume    *wireResume   `json:"resume,omitempty"`
+}
+
+type wireResume struct {
+	Signal        string `json:"signal"`
+	BeforeSeconds int64  `json:"before_seconds"`
+	MaxSegments   int    `json:"max_segments"`
 }
 
 type wirePurpose struct {
@@ -119,6 +127,9 @@ func DecodeSpec(b []byte) (broker.JobSpec, error) {
 	if w.Resources.WalltimeSeconds < 0 || w.Resources.WalltimeSeconds > int64(maxWalltime/time.Second) {
 		return broker.JobSpec{}, malformed("walltime_seconds out of bounds")
 	}
+	if w.Resume != nil && (w.Resume.BeforeSeconds < 0 || w.Resume.BeforeSeconds > int64(maxWalltime/time.Second)) {
+		return broker.JobSpec{}, malformed("before_seconds out of bounds")
+	}
 	s := w.spec()
 	again, err := EncodeSpec(s)
 	if err != nil {
@@ -132,7 +143,7 @@ func DecodeSpec(b []byte) (broker.JobSpec, error) {
 
 func toWire(s broker.JobSpec) wireSpec {
 	w := wireSpec{
-		Schema: Schema, Name: s.Name, Permit: string(s.Permit), Activity: s.Activity, Site: s.Site,
+		Schema: Schema, Name: s.Name, Permit: string(s.Permit), Activity: s.Activity, Site: s.Site, Priority: s.Priority,
 		Purpose: wirePurpose(s.Purpose), Network: s.Network, Telemetry: s.Telemetry,
 		Image: wireImage{
 			Base: s.Image.Base, Command: s.Image.Command, WorkDir: s.Image.WorkDir, User: s.Image.User,
@@ -155,13 +166,16 @@ func toWire(s broker.JobSpec) wireSpec {
 	for _, o := range s.Outputs {
 		w.Outputs = append(w.Outputs, wireOutput(o))
 	}
+	if r := s.Resume; r.Set() {
+		w.Resume = &wireResume{Signal: r.Signal, BeforeSeconds: int64(r.Before / time.Second), MaxSegments: r.MaxSegments}
+	}
 	return w
 }
 
 // spec gives empty lists as nil, so that equal bytes give equal specs.
 func (w wireSpec) spec() broker.JobSpec {
 	s := broker.JobSpec{
-		Name: w.Name, Permit: broker.PermitID(w.Permit), Activity: w.Activity, Site: w.Site,
+		Name: w.Name, Permit: broker.PermitID(w.Permit), Activity: w.Activity, Site: w.Site, Priority: w.Priority,
 		Purpose: broker.Purpose(w.Purpose), Network: w.Network, Telemetry: w.Telemetry,
 		Image: broker.ImageSpec{Base: w.Image.Base, WorkDir: w.Image.WorkDir, User: w.Image.User},
 		Resources: broker.Resources{
@@ -184,6 +198,9 @@ func (w wireSpec) spec() broker.JobSpec {
 	}
 	for _, o := range w.Outputs {
 		s.Outputs = append(s.Outputs, broker.OutputSpec(o))
+	}
+	if r := w.Resume; r != nil {
+		s.Resume = broker.Resume{Signal: r.Signal, Before: time.Duration(r.BeforeSeconds) * time.Second, MaxSegments: r.MaxSegments}
 	}
 	return s
 }

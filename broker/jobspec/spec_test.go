@@ -19,7 +19,7 @@ func digestOf(s string) broker.Digest { return broker.DigestOf([]byte(s)) }
 func valid() broker.JobSpec {
 	return broker.JobSpec{
 		Name: "screening", Permit: "IT-2026-1", Purpose: broker.Purpose{Code: "53(1)(e)", Sub: "ii"}, Activity: "train",
-		Datasets: []broker.DatasetUse{{PURI: "https://data.example/dataset/cohort", Version: "1", Mount: "cohort"}}, Site: "local",
+		Datasets: []broker.DatasetUse{{PURI: "https://data.example/dataset/cohort", Version: "1", Mount: "cohort"}}, Site: "local", Priority: "standard",
 		Image: broker.ImageSpec{
 			Base: "none", Command: []string{"/train", ""}, Env: []broker.EnvVar{{Name: "SEED", Value: "7"}}, WorkDir: "/work", User: "1000:1000",
 			Layers: []broker.Layer{{
@@ -28,6 +28,7 @@ func valid() broker.JobSpec {
 		},
 		Resources: broker.Resources{Nodes: 1, GPUsPerNode: 2, GPUType: "h100", CPUsPerNode: 3, MemoryMiB: 4, Walltime: 5 * time.Second},
 		Network:   "none", Telemetry: "full", Outputs: []broker.OutputSpec{{Path: "out/model.bin", Type: "model"}},
+		Resume: broker.Resume{Signal: "USR1", Before: 2 * time.Second, MaxSegments: 3},
 	}
 }
 
@@ -97,6 +98,20 @@ func TestEveryFieldOfAJobSpecIsInItsEncoding(t *testing.T) {
 	require.GreaterOrEqual(t, fields, 29)
 }
 
+// A job of one segment is encoded as it was before there were segments, so
+// that the digests of stored jobs stay.
+func TestAJobOfOneSegmentSaysNothingOfSegments(t *testing.T) {
+	t.Parallel()
+	s := valid()
+	s.Resume = broker.Resume{}
+	b, err := jobspec.EncodeSpec(s)
+	require.NoError(t, err)
+	require.NotContains(t, string(b), "resume")
+	back, err := jobspec.DecodeSpec(b)
+	require.NoError(t, err)
+	require.Equal(t, s, back)
+}
+
 func TestOtherSpellingsAreRefused(t *testing.T) {
 	t.Parallel()
 	b, err := jobspec.EncodeSpec(valid())
@@ -114,6 +129,11 @@ func TestOtherSpellingsAreRefused(t *testing.T) {
 		{`"walltime_seconds":5`, `"walltime_seconds":9223372036854775807`},
 		{`"name":"screening"`, `"name":"\u0073creening"`},
 		{`"activity":"train"`, `"Activity":"train"`},
+		{`"before_seconds":2`, `"before_seconds":9223372036854775807`},
+		{`"max_segments":3`, `"max_segments":1`},
+		{`"signal":"USR1"`, `"signal":"KILL"`},
+		{`"resume":{"signal":"USR1","before_seconds":2,"max_segments":3}`, `"resume":null`},
+		{`"resume":{"signal":"USR1","before_seconds":2,"max_segments":3}`, `"resume":{"signal":"","before_seconds":0,"max_segments":0}`},
 	} {
 		changed := strings.Replace(string(b), c[0], c[1], 1)
 		require.NotEqual(t, string(b), changed, c[0])

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -107,6 +108,7 @@ func (r *reader) file(n *yaml.Node, f *File) {
 			f.Datasets = append(f.Datasets, d)
 		}),
 		"site":      r.text(&f.Site),
+		"priority":  r.text(&f.Priority),
 		"image":     func(n *yaml.Node, path string) { r.image(n, path, &f.Image) },
 		"resources": func(n *yaml.Node, path string) { r.resources(n, path, &f.Resources) },
 		"network":   r.text(&f.Network),
@@ -116,6 +118,7 @@ func (r *reader) file(n *yaml.Node, f *File) {
 			r.mapping(n, path, fields{"path": r.text(&o.Path), "type": r.text(&o.Type)})
 			f.Outputs = append(f.Outputs, o)
 		}),
+		"resume": func(n *yaml.Node, path string) { r.resume(n, path, &f.Resume) },
 	})
 }
 
@@ -143,15 +146,27 @@ func (r *reader) resources(n *yaml.Node, path string, res *broker.Resources) {
 			}
 			res.MemoryMiB = mib
 		},
-		"walltime": func(n *yaml.Node, path string) {
-			s := r.scalar(n, path)
-			d, ok := walltime(s)
-			if !ok && !r.told[path] {
-				r.add(n, path, "is a length of time with its unit", s, `for example "10m", "1h30m" or "2d"`)
-			}
-			res.Walltime = d
-		},
+		"walltime": r.length(&res.Walltime),
 	})
+}
+
+// resume begins with the signal that most tools take.
+func (r *reader) resume(n *yaml.Node, path string, res *broker.Resume) {
+	res.Signal = defaultSignal
+	r.mapping(n, path, fields{
+		"signal": r.text(&res.Signal), "before": r.length(&res.Before), "max_segments": r.number(&res.MaxSegments),
+	})
+}
+
+func (r *reader) length(to *time.Duration) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		s := r.scalar(n, path)
+		d, ok := walltime(s)
+		if !ok && !r.told[path] {
+			r.add(n, path, "is a length of time with its unit", s, `for example "10m", "1h30m" or "2d"`)
+		}
+		*to = d
+	}
 }
 
 // mapping reads the keys of one section and tells those that it does not know.

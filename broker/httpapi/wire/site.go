@@ -20,6 +20,7 @@ type Site struct {
 	CPUsPerNode       int               `json:"cpus_per_node" minimum:"1" example:"4"`
 	MemoryMiB         int               `json:"memory_mib" minimum:"1" example:"8192"`
 	MaxWallSeconds    int64             `json:"max_wall_seconds" minimum:"1" example:"3600"`
+	MaxQueue          int               `json:"max_queue,omitempty" minimum:"0" doc:"Jobs that may wait at its scheduler at once; left out, no limit." example:"200"`
 	KillMarginSeconds int64             `json:"kill_margin_seconds" minimum:"0" example:"30"`
 	Accounts          map[string]string `json:"accounts,omitempty" doc:"Person id to account."`
 	Account           string            `json:"account,omitempty" readOnly:"true" doc:"The caller's own account there."`
@@ -27,6 +28,7 @@ type Site struct {
 	MFA               bool              `json:"mfa,omitempty"`
 	Quarantine        bool              `json:"quarantine,omitempty"`
 	TelemetryBudget   bool              `json:"telemetry_budget,omitempty"`
+	FabricIsolated    bool              `json:"fabric_isolated,omitempty" doc:"The nodes of a job reach each other and nobody else, as measured."`
 	Airlock           bool              `json:"airlock,omitempty"`
 	CreatedAt         *time.Time        `json:"created_at,omitempty" readOnly:"true"`
 }
@@ -82,8 +84,8 @@ func NewSite(s broker.Site, person broker.PersonID, operator bool) Site {
 	w := Site{
 		ID: string(s.ID), Name: s.Name, Country: s.Country, Operator: s.Operator, Scheduler: s.Scheduler,
 		Assurance: string(s.Assurance), Isolation: string(s.Isolation), MaxNodes: s.MaxNodes, CPUsPerNode: s.CPUs,
-		MemoryMiB: s.MemoryMiB, MaxWallSeconds: int64(s.MaxWall / time.Second), KillMarginSeconds: int64(s.KillMargin / time.Second),
-		Account: s.Accounts[person], MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget,
+		MemoryMiB: s.MemoryMiB, MaxQueue: s.MaxQueue, MaxWallSeconds: int64(s.MaxWall / time.Second), KillMarginSeconds: int64(s.KillMargin / time.Second),
+		Account: s.Accounts[person], MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget, FabricIsolated: s.FabricIsolated,
 		Airlock: s.Airlock, CreatedAt: moment(s.CreatedAt),
 	}
 	for _, g := range s.GPUs {
@@ -113,9 +115,10 @@ func (w Site) Noun() broker.Site {
 	s := broker.Site{
 		ID: broker.SiteID(w.ID), Name: w.Name, Country: w.Country, Operator: w.Operator, Scheduler: w.Scheduler,
 		Assurance: broker.Assurance(w.Assurance), Isolation: broker.Isolation(w.Isolation), MaxNodes: w.MaxNodes,
-		CPUs: w.CPUsPerNode, MemoryMiB: w.MemoryMiB, MaxWall: time.Duration(w.MaxWallSeconds) * time.Second,
+		CPUs: w.CPUsPerNode, MemoryMiB: w.MemoryMiB, MaxQueue: w.MaxQueue, MaxWall: time.Duration(w.MaxWallSeconds) * time.Second,
 		KillMargin: time.Duration(w.KillMarginSeconds) * time.Second, Accounts: map[broker.PersonID]string{},
 		MFA: w.MFA, Quarantine: w.Quarantine, TelemetryBudget: w.TelemetryBudget, Airlock: w.Airlock,
+		FabricIsolated: w.FabricIsolated,
 	}
 	for p, a := range w.Accounts {
 		s.Accounts[broker.PersonID(p)] = a

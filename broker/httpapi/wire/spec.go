@@ -14,11 +14,13 @@ type JobSpec struct {
 	Activity  string       `json:"activity" maxLength:"64" example:"train"`
 	Datasets  []DatasetUse `json:"datasets,omitempty" maxItems:"1024" nullable:"false"`
 	Site      string       `json:"site,omitempty" maxLength:"100" doc:"A site's name; left out, the broker chooses." example:"local"`
+	Priority  string       `json:"priority,omitempty" maxLength:"64" doc:"A class of the policy's; left out, its default." example:"standard"`
 	Image     ImageSpec    `json:"image"`
 	Resources Resources    `json:"resources"`
 	Network   string       `json:"network" enum:"none,job" example:"none"`
 	Telemetry string       `json:"telemetry" enum:"sealed,metrics,full" example:"metrics"`
 	Outputs   []OutputSpec `json:"outputs,omitempty" maxItems:"1024" nullable:"false"`
+	Resume    *Resume      `json:"resume,omitempty" doc:"Lets the job go on in further segments; left out, it has one."`
 }
 
 // Purpose is a code of Article 53(1) of Regulation (EU) 2025/327.
@@ -75,10 +77,17 @@ type OutputSpec struct {
 	Type string `json:"type" enum:"model,metrics,table,figure,text" example:"model"`
 }
 
+// Resume lets a job go on from what it wrote to /ckpt.
+type Resume struct {
+	Signal        string `json:"signal" enum:"HUP,INT,TERM,USR1,USR2" doc:"Sent to the job's first process before its walltime is over." example:"USR1"`
+	BeforeSeconds int64  `json:"before_seconds" minimum:"1" maximum:"31622400" doc:"How long before." example:"120"`
+	MaxSegments   int    `json:"max_segments" minimum:"2" maximum:"100" doc:"Attempts in all, the first included." example:"5"`
+}
+
 // NewJobSpec gives the form of a job spec that travels.
 func NewJobSpec(s broker.JobSpec) JobSpec {
 	w := JobSpec{
-		Name: s.Name, Permit: string(s.Permit), Purpose: Purpose(s.Purpose), Activity: s.Activity, Site: s.Site,
+		Name: s.Name, Permit: string(s.Permit), Purpose: Purpose(s.Purpose), Activity: s.Activity, Site: s.Site, Priority: s.Priority,
 		Network: s.Network, Telemetry: s.Telemetry,
 		Image: ImageSpec{Base: s.Image.Base, Command: s.Image.Command, WorkDir: s.Image.WorkDir, User: s.Image.User},
 		Resources: Resources{
@@ -101,13 +110,16 @@ func NewJobSpec(s broker.JobSpec) JobSpec {
 	for _, o := range s.Outputs {
 		w.Outputs = append(w.Outputs, OutputSpec(o))
 	}
+	if r := s.Resume; r.Set() {
+		w.Resume = &Resume{Signal: r.Signal, BeforeSeconds: int64(r.Before / time.Second), MaxSegments: r.MaxSegments}
+	}
 	return w
 }
 
 // Noun is the job spec. Its form is checked by whoever encodes it.
 func (w JobSpec) Noun() broker.JobSpec {
 	s := broker.JobSpec{
-		Name: w.Name, Permit: broker.PermitID(w.Permit), Purpose: broker.Purpose(w.Purpose), Activity: w.Activity, Site: w.Site,
+		Name: w.Name, Permit: broker.PermitID(w.Permit), Purpose: broker.Purpose(w.Purpose), Activity: w.Activity, Site: w.Site, Priority: w.Priority,
 		Network: w.Network, Telemetry: w.Telemetry,
 		Image: broker.ImageSpec{Base: w.Image.Base, Command: w.Image.Command, WorkDir: w.Image.WorkDir, User: w.Image.User},
 		Resources: broker.Resources{
@@ -129,6 +141,9 @@ func (w JobSpec) Noun() broker.JobSpec {
 	}
 	for _, o := range w.Outputs {
 		s.Outputs = append(s.Outputs, broker.OutputSpec(o))
+	}
+	if r := w.Resume; r != nil {
+		s.Resume = broker.Resume{Signal: r.Signal, Before: time.Duration(r.BeforeSeconds) * time.Second, MaxSegments: r.MaxSegments}
 	}
 	return s
 }

@@ -79,7 +79,7 @@ func consistent(r admission.AdmitRecord) error {
 		r.Entry.Kind == d.Kind && r.Entry.Tenant == j.Tenant && r.Entry.Permit == d.Permit && r.Entry.Person == j.Submitter
 	if ok && allowed {
 		a := r.Attempt
-		ok = a.State == broker.AttemptPackaging && a.Job == j.ID && a.Tenant == j.Tenant && a.Project == j.Project &&
+		ok = j.Priority.Class != "" && j.Priority.Weight > 0 && a.State == broker.AttemptPackaging && a.Job == j.ID && a.Tenant == j.Tenant && a.Project == j.Project &&
 			a.Reservation == r.Reservation.ID && r.Reservation.Job == j.ID && r.Reservation.GPUSeconds >= 0 && r.Reservation.Weight > 0 &&
 			r.Reservation.Weight.Charge(r.Reservation.Unweighted) == r.Reservation.GPUSeconds && r.Reservation.GPUs == j.Spec.Resources.GPUs()
 	}
@@ -129,8 +129,9 @@ func insertJob(ctx context.Context, t *tx, j *broker.Job, spec []byte, now time.
 	}
 	j.UpdatedAt = j.CreatedAt
 	_, err := t.exec(ctx, `INSERT INTO job (id, tenant_id, project_id, submitter, permit_id, spec, spec_digest, site_id, state, code,
-		version, event_seq, created_at, updated_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)`,
-		j.ID, j.Tenant, j.Project, j.Submitter, j.Spec.Permit, spec, j.SpecDigest, j.Site, j.State, j.Code,
+		priority_class, priority_weight, version, event_seq, created_at, updated_at, finished_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)`,
+		j.ID, j.Tenant, j.Project, j.Submitter, j.Spec.Permit, spec, j.SpecDigest, j.Site, j.State, j.Code, j.Priority.Class, j.Priority.Weight,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.FinishedAt))
 	if err != nil {
 		return fmt.Errorf("insert job: %w", err)
@@ -143,8 +144,8 @@ func insertAttempt(ctx context.Context, t *tx, a broker.Attempt, now time.Time) 
 		a.CreatedAt = now
 	}
 	_, err := t.exec(ctx, `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id,
-		version, event_seq, due_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)`,
-		a.ID, a.Tenant, a.Project, a.Job, a.Number, a.State, a.Reservation, micros(a.CreatedAt), micros(a.CreatedAt), micros(a.CreatedAt))
+		version, event_seq, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?)`,
+		a.ID, a.Tenant, a.Project, a.Job, a.Number, a.State, a.Reservation, micros(a.CreatedAt), micros(a.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("insert attempt %s: %w", a.ID, err)
 	}

@@ -50,7 +50,7 @@ func fenced(ctx context.Context, t *tx, id broker.AttemptID, token int64) (broke
 	var a broker.Attempt
 	dest, finish := attemptScan(&a)
 	var have int64
-	err := t.get(ctx, `SELECT `+attemptColumns+`, a.token FROM attempt a WHERE a.id = ?`, []any{id}, append(dest, &have)...)
+	err := t.get(ctx, `SELECT `+attemptColumns+`, w.token FROM attempt a JOIN work w ON w.attempt_id = a.id WHERE a.id = ?`, []any{id}, append(dest, &have)...)
 	if err != nil {
 		return broker.Attempt{}, missing(err, "attempt", string(id))
 	}

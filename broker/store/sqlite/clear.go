@@ -14,7 +14,7 @@ import (
 const codePolicy = "policy"
 
 // Clear writes a clearance with its ledger row. A denial ends the attempt as
-// refused and the job as not admitted and gives the whole reservation back; an
+// refused and the job as not admitted, or as failed if it ran before, and gives the whole reservation back; an
 // allowed attempt stays clearing until Advance brings its receipt.
 func (s *Store) Clear(ctx context.Context, r admission.ClearRecord) (broker.Decision, error) {
 	d := r.Decision
@@ -73,5 +73,9 @@ func refuse(ctx context.Context, t *tx, a broker.Attempt, now time.Time) error {
 	if err := settle(ctx, t, a, 0, now); err != nil {
 		return err
 	}
-	return moveJob(ctx, t, &j, jobMove{to: broker.JobNotAdmitted, code: codePolicy, at: now})
+	to := broker.JobNotAdmitted
+	if j.State == broker.JobActive { // a segment of it ran
+		to = broker.JobFailed
+	}
+	return moveJob(ctx, t, &j, jobMove{to: to, code: codePolicy, at: now})
 }

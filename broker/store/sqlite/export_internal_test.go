@@ -19,8 +19,11 @@ func Provider(ctx context.Context, path string) (*sql.DB, *goose.Provider, error
 	return db, p, err
 }
 
-// DueQuery is how Claim looks for work.
-const DueQuery = `SELECT a.id` + due
+// How Claim looks for work: for what has begun, and for whose turn it is.
+const (
+	DueQuery   = due
+	AheadQuery = ahead
+)
 
 // Writing is the writer's connection inside a transaction.
 type Writing struct {

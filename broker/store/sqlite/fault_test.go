@@ -40,7 +40,8 @@ func footprint(t *testing.T, s *sqlite.Store) string {
 	require.NoError(t, s.Get(t.Context(), `SELECT (SELECT group_concat(reserved || ' ' || used) FROM allocation)
 		|| (SELECT coalesce(group_concat(reserved || ' ' || used), '') FROM permit_use)
 		|| (SELECT coalesce(group_concat(state || version), '') FROM job)
-		|| (SELECT coalesce(group_concat(state || version || token || waiting_code || waiting), '') FROM attempt)
+		|| (SELECT coalesce(group_concat(state || version || waiting_code || waiting), '') FROM attempt)
+		|| (SELECT coalesce(group_concat(stage || token), '') FROM work) || (SELECT coalesce(group_concat(cost), '') FROM share)
 		|| (SELECT coalesce(group_concat(seq), '') FROM ledger_permit)`, &sums))
 	return out.String() + sums
 }
@@ -329,14 +330,15 @@ func TestTheHotQueriesUseTheirIndexes(t *testing.T) {
 	t.Parallel()
 	s := open(t, filepath.Join(t.TempDir(), "valico.db"))
 	for q, index := range map[string]string{
-		sqlite.DueQuery: "attempt_due",
+		sqlite.DueQuery: "work_due",
+		sqlite.AheadQuery: "work_turn (site_id=? AND project_id=?)",
 		`SELECT id FROM job j WHERE j.project_id = 'x' AND (j.created_at, j.id) < (1, 'x') ORDER BY j.created_at DESC, j.id DESC LIMIT 2`: "job_newest",
 		`SELECT cursor FROM event WHERE job_id = 'x' AND cursor > 1 AND tenant_id = 'x' ORDER BY cursor LIMIT 9`:                          "event_job",
 	} {
 		var plan string
 		require.NoError(t, s.Write(t.Context(), func(w sqlite.Writing) error {
 			var id, parent, unused int
-			return w.Get(`EXPLAIN QUERY PLAN `+strings.NewReplacer("?1", "'[]'", "?2", "2", "?3", "3").Replace(q), &id, &parent, &unused, &plan)
+			return w.Get(`EXPLAIN QUERY PLAN `+strings.NewReplacer("?1", "'[]'", "?2", "2", "?3", "3", "?4", "4").Replace(q), &id, &parent, &unused, &plan)
 		}))
 		require.Contains(t, plan, index)
 	}

@@ -17,7 +17,7 @@ import (
 const maxPage = 1000
 
 const jobColumns = `j.id, j.tenant_id, j.project_id, j.submitter, j.spec, j.spec_digest, j.site_id, j.state, j.code, j.version,
-	j.created_at, j.updated_at, j.finished_at`
+	j.priority_class, j.priority_weight, j.created_at, j.updated_at, j.finished_at`
 
 // jobScan gives the places that jobColumns are scanned into, and a function
 // that finishes the job.
@@ -26,7 +26,7 @@ func jobScan(j *broker.Job) ([]any, func() error) {
 	var created, updated, finished sql.NullInt64
 	return []any{
 			&j.ID, &j.Tenant, &j.Project, &j.Submitter, &spec, &j.SpecDigest, &j.Site, &j.State, &j.Code, &j.Version,
-			&created, &updated, &finished,
+			&j.Priority.Class, &j.Priority.Weight, &created, &updated, &finished,
 		}, func() (err error) {
 			j.CreatedAt, j.UpdatedAt, j.FinishedAt = moment(created), moment(updated), moment(finished)
 			if broker.DigestOf(spec) != j.SpecDigest {
@@ -131,7 +131,8 @@ func (s *Store) RequestCancel(ctx context.Context, project broker.ProjectID, id 
 		if _, err := t.exec(ctx, `UPDATE job SET cancel_at = coalesce(cancel_at, ?), updated_at = ? WHERE id = ?`, micros(at), micros(now), id); err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, `UPDATE attempt SET due_at = min(due_at, ?) WHERE job_id = ? AND state NOT IN ('refused', 'done')`, micros(at), id)
+		n, err := t.exec(ctx, `UPDATE work SET cancel = 1, due_at = CASE WHEN lease_until IS NULL THEN min(due_at, ?) ELSE due_at END
+			WHERE attempt_id = (SELECT id FROM attempt WHERE job_id = ? AND state NOT IN ('refused', 'done'))`, micros(at), id)
 		if err != nil || n > 0 {
 			return err
 		}

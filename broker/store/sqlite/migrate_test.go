@@ -157,7 +157,7 @@ func TestTheSchemaRepeatsTheStateMachines(t *testing.T) {
 	var all string
 	require.NoError(t, s.Get(t.Context(), `SELECT group_concat(sql, char(10)) FROM sqlite_schema`, &all))
 	require.Equal(t, 2, strings.Count(all, "IN ('"+strings.Join(ended, "', '")+"')"), "where a job has ended")
-	require.Equal(t, 4, strings.Count(all, "IN ('"+strings.Join(over, "', '")+"')"), "where an attempt is over")
+	require.Equal(t, 3, strings.Count(all, "IN ('"+strings.Join(over, "', '")+"')"), "where an attempt is over")
 }
 
 func TestTheDatabaseItselfRefusesWhatWouldBreakAPromise(t *testing.T) {
@@ -172,7 +172,7 @@ func TestTheDatabaseItselfRefusesWhatWouldBreakAPromise(t *testing.T) {
 		"P1: running without clearance":    `UPDATE attempt SET state = 'running', started_at = 1 WHERE state = 'packaging'`,
 		"P1: a start without receipt":      `UPDATE attempt SET started_at = 1 WHERE state = 'packaging'`,
 		"P1: another order":                `UPDATE attempt SET order_bytes = x'00' WHERE order_bytes IS NOT NULL`,
-		"P1: born ready":                   `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id, version, due_at, created_at, updated_at) SELECT 'x', tenant_id, project_id, job_id, 9, 'ready', 'x', 1, 1, 1, 1 FROM attempt LIMIT 1`,
+		"P1: born ready":                   `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id, version, created_at, updated_at) SELECT 'x', tenant_id, project_id, job_id, 9, 'ready', 'x', 1, 1, 1 FROM attempt LIMIT 1`,
 		"P3: more than granted":            `UPDATE allocation SET reserved = granted + 1`,
 		"P3: a grant below its use":        `UPDATE allocation SET granted = reserved + used - 1`,
 		"P3: reserved while frozen":        `UPDATE allocation SET frozen = 1, reserved = reserved + 1`,
@@ -182,7 +182,7 @@ func TestTheDatabaseItselfRefusesWhatWouldBreakAPromise(t *testing.T) {
 		"P3: less than nothing":            `UPDATE allocation SET reserved = -1`,
 		"P3: settled twice":                `UPDATE reservation SET booked = 1 WHERE settled_at IS NOT NULL`,
 		"P4: back from done":               `UPDATE attempt SET state = 'running', outcome = NULL, finished_at = NULL WHERE state = 'done'`,
-		"P4: a second live attempt":        `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id, version, due_at, created_at, updated_at) SELECT 'x', tenant_id, project_id, job_id, 9, 'packaging', reservation_id || 'x', 1, 1, 1, 1 FROM attempt WHERE state = 'packaging' LIMIT 1`,
+		"P4: a second live attempt":        `INSERT INTO attempt (id, tenant_id, project_id, job_id, number, state, reservation_id, version, created_at, updated_at) SELECT 'x', tenant_id, project_id, job_id, 9, 'packaging', reservation_id || 'x', 1, 1, 1 FROM attempt WHERE state = 'packaging' LIMIT 1`,
 		"a job over before its attempt":    `UPDATE job SET state = 'cancelled', finished_at = 1 WHERE state = 'active'`,
 		"a job over without a time":        `UPDATE job SET state = 'cancelled' WHERE state = 'in_review' OR state = 'admitted'`,
 		"a job back from the end":          `UPDATE job SET state = 'active', finished_at = NULL WHERE state = 'succeeded'`,

@@ -20,12 +20,14 @@ type siteRecord struct {
 	CPUs            int                        `json:"cpus"`
 	MemoryMiB       int                        `json:"memory_mib"`
 	MaxWall         int64                      `json:"max_wall_us"`
+	MaxQueue        int                        `json:"max_queue,omitempty"`
 	KillMargin      int64                      `json:"kill_margin_us"`
 	Accounts        map[broker.PersonID]string `json:"accounts"`
 	Datasets        []datasetRecord            `json:"datasets"`
 	MFA             bool                       `json:"mfa"`
 	Quarantine      bool                       `json:"quarantine"`
 	TelemetryBudget bool                       `json:"telemetry_budget"`
+	FabricIsolated  bool                       `json:"fabric_isolated,omitempty"`
 	Airlock         bool                       `json:"airlock"`
 }
 
@@ -50,8 +52,9 @@ type datasetRecord struct {
 func encodeSite(s broker.Site) (string, error) {
 	r := siteRecord{
 		Country: s.Country, Operator: s.Operator, Scheduler: s.Scheduler, MaxNodes: s.MaxNodes, CPUs: s.CPUs,
-		MemoryMiB: s.MemoryMiB, MaxWall: s.MaxWall.Microseconds(), KillMargin: s.KillMargin.Microseconds(),
+		MemoryMiB: s.MemoryMiB, MaxQueue: s.MaxQueue, MaxWall: s.MaxWall.Microseconds(), KillMargin: s.KillMargin.Microseconds(),
 		Accounts: s.Accounts, MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget, Airlock: s.Airlock,
+		FabricIsolated: s.FabricIsolated,
 	}
 	for _, g := range s.GPUs {
 		r.GPUs = append(r.GPUs, gpuRecord(g))
@@ -77,9 +80,10 @@ func decodeSite(s *broker.Site, record string) error {
 		return fmt.Errorf("read site %s: %w", s.ID, err)
 	}
 	s.Country, s.Operator, s.Scheduler, s.MaxNodes, s.CPUs = r.Country, r.Operator, r.Scheduler, r.MaxNodes, r.CPUs
-	s.MemoryMiB, s.Accounts = r.MemoryMiB, r.Accounts
+	s.MemoryMiB, s.MaxQueue, s.Accounts = r.MemoryMiB, r.MaxQueue, r.Accounts
 	s.MaxWall, s.KillMargin = time.Duration(r.MaxWall)*time.Microsecond, time.Duration(r.KillMargin)*time.Microsecond
 	s.MFA, s.Quarantine, s.TelemetryBudget, s.Airlock = r.MFA, r.Quarantine, r.TelemetryBudget, r.Airlock
+	s.FabricIsolated = r.FabricIsolated
 	for _, g := range r.GPUs {
 		s.GPUs = append(s.GPUs, broker.GPUType(g))
 	}

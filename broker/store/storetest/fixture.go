@@ -93,7 +93,7 @@ func (f Fixture) Admission(tb testing.TB, verdict broker.Verdict, reserve int64)
 	r := admission.AdmitRecord{SpecBytes: b}
 	switch verdict {
 	case broker.VerdictAllow:
-		job.State = broker.JobAdmitted
+		job.State, job.Priority = broker.JobAdmitted, broker.Priority{Class: "standard", Weight: 4}
 		r.Reservation = &broker.Reservation{
 			ID: broker.NewID[broker.ReservationID]("res"), Allocation: f.Allocation.ID, Job: job.ID, GPUSeconds: reserve,
 			Unweighted: reserve, Weight: broker.WeightOne, GPUs: spec.Resources.GPUs(),

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -110,10 +111,14 @@ func barePolicy(tb testing.TB) rego.PreparedEvalQuery {
 	c := ast.NewCompiler().WithStrict(true).WithCapabilities(caps)
 	c.Compile(modules)
 	require.False(tb, c.Failed(), "%v", c.Errors)
+	b, err = os.ReadFile(filepath.Join(dir, "site", "data.json"))
+	require.NoError(tb, err)
+	var data map[string]any
+	require.NoError(tb, json.Unmarshal(b, &data))
 	q, err := rego.New(
 		rego.Query(`decisions := {"eu": data.eu.decision, "sandbox": data.sandbox.decision, "site": data.site.decision}`),
 		rego.Compiler(c),
-		rego.Store(inmem.NewFromObjectWithOpts(map[string]any{}, inmem.OptReturnASTValuesOnRead(true))),
+		rego.Store(inmem.NewFromObjectWithOpts(map[string]any{"site": data}, inmem.OptReturnASTValuesOnRead(true))),
 	).PrepareForEval(tb.Context())
 	require.NoError(tb, err)
 	return q

@@ -27,6 +27,26 @@ deny contains lib.reason("gpu_hours_over_permit", "permit_condition", ["budget",
 	not hours_granted
 }
 
+# METADATA
+# title: A job's segments together need no more than the permit grants in all
+# custom:
+#   code: segments_over_permit
+#   article: 67(2)(i)
+#   valid_from: "2026-11-01"
+deny contains lib.reason("segments_over_permit", "permit_condition", ["job", "resume", "max_segments"], {"each": lib.value(["budget", "gpu_seconds"]), "allowed": lib.value(["permits", 0, "document", "spe", "gpu_hours"])}) if {
+	not segments_granted
+}
+
+segments_granted if {
+	lib.document.spe.gpu_hours == 0
+	is_number(input.job.resume.max_segments)
+}
+
+# One segment alone is the rule above.
+segments_granted if input.job.resume.max_segments == 1
+
+segments_granted if lib.at_most(lib.job_gpu_seconds, lib.document.spe.gpu_hours * 3600)
+
 hours_granted if {
 	lib.document.spe.gpu_hours == 0
 	is_number(lib.permit.gpu_seconds_used)

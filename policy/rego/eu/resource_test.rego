@@ -52,6 +52,29 @@ resource_cases := {
 			{"code": "gpus_over_permit", "basis": "permit_condition", "params": {"allowed": "8", "nodes": "missing", "value": "4"}, "path": "job.resources.gpus_per_node"},
 		},
 	},
+	"segments within the grant": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/job/resume/max_segments", "value": 12}],
+		"want": set(),
+	},
+	"segments beyond the grant": {
+		"base": "admission",
+		"patch": [{"op": "replace", "path": "/job/resume/max_segments", "value": 13}],
+		"want": {{"code": "segments_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "each": "28880", "value": "13"}, "path": "job.resume.max_segments"}},
+	},
+	"segments without a ceiling": {
+		"base": "admission",
+		"patch": [
+			{"op": "replace", "path": "/job/resume/max_segments", "value": 100},
+			{"op": "replace", "path": "/permits/0/document/spe/gpu_hours", "value": 0},
+		],
+		"want": set(),
+	},
+	"missing number of segments": {
+		"base": "admission",
+		"patch": [{"op": "remove", "path": "/job/resume/max_segments"}],
+		"want": {{"code": "segments_over_permit", "basis": "permit_condition", "params": {"allowed": "100", "each": "28880", "value": "missing"}, "path": "job.resume.max_segments"}},
+	},
 	"missing need": {
 		"base": "admission",
 		"patch": [{"op": "remove", "path": "/budget/gpu_seconds"}],

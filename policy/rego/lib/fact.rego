@@ -23,6 +23,9 @@ run_seconds := input.job.resources.walltime_seconds + input.site.kill_margin_sec
 
 gpu_seconds := max([input.budget.gpu_seconds, gpus * run_seconds])
 
+# What all of a job's segments together may take.
+job_gpu_seconds := gpu_seconds * input.job.resume.max_segments
+
 # What the allocation is charged for it, in thousandths.
 charge := max([input.budget.needed * 1000, gpu_seconds * input.budget.weight])
 

@@ -7,4 +7,4 @@ import data.lib
 # METADATA
 # title: The decision of this pack
 # entrypoint: true
-decision := lib.decision(deny, set(), set())
+decision := lib.decision(deny, set(), obligations)
