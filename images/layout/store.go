@@ -219,8 +219,9 @@ func (s *Store) read(ctx context.Context, dgst string) ([]byte, error) {
 	return b, nil
 }
 
+// blob can be read from any place, as a request for a range does.
 type blob struct {
-	io.Reader
+	*io.SectionReader
 	io.Closer
 }
 

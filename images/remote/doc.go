@@ -12,10 +12,13 @@
 // that was cut off leaves checked blobs behind, and the next one goes on from
 // there. Plain HTTP works for loopback addresses only.
 //
+// Source reads single blobs, for a site that keeps a layout of its own: over as
+// many connections as it takes, each going on where the last one broke.
+//
 // Errors wrap ErrReference for a reference that is refused before anything is
 // asked for, or what the registry's client or the store says. Credentials are
 // asked for by host and never appear in an error.
 //
-// Start reading at Pull. Tested against an in-process registry, and against
+// Start reading at Pull, or at Source in blob.go. Tested against an in-process registry, and against
 // servers that lie.
 package remote
