@@ -9,13 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// Version is the only API version this client speaks.
-const Version = "v0.0.42"
 
 // Config are a Client's settings. One of Socket and BaseURL is required.
 type Config struct {
@@ -27,7 +26,8 @@ type Config struct {
 	Token func(context.Context) (string, error)
 	// User is sent beside the token; "" sends none.
 	User string
-	// Version must be "" or Version.
+	// Version pins one of Versions; "" takes the newest that slurmrestd serves
+	// and this client speaks, and agrees on one again after an upgrade.
 	Version string
 	// Timeout bounds one request with its answer; 30 s. slurmrestd itself gives
 	// up on slurmctld after Slurm's MessageTimeout, 10 s by default.
@@ -35,6 +35,8 @@ type Config struct {
 	// MaxBody bounds an answer, 4 MiB; MaxList bounds the lists of all jobs,
 	// which are read as a stream, 512 MiB.
 	MaxBody, MaxList int64
+	// MaxRequest bounds what is sent, 1 MiB; a larger request is refused here.
+	MaxRequest int
 	// MaxConns bounds the connections that are open at once; 8.
 	MaxConns int
 	// Checked is asked about every new connection before anything is sent over
@@ -48,6 +50,9 @@ type Client struct {
 	base string
 	http *http.Client
 	sent atomic.Int64
+
+	agree  sync.Mutex // held while a version is agreed on
+	spoken atomic.Pointer[dialect]
 }
 
 // New checks the settings and returns a client. It does not connect.
@@ -55,8 +60,10 @@ func New(c Config) (*Client, error) {
 	if (c.Socket == "") == (c.BaseURL == "") {
 		return nil, errors.New("slurm: exactly one of Socket and BaseURL is needed")
 	}
-	if c.Version != "" && c.Version != Version {
-		return nil, fmt.Errorf("slurm: version %s is not spoken, only %s", c.Version, Version)
+	known := dialects()
+	pinned := slices.IndexFunc(known, func(d dialect) bool { return d.version == c.Version })
+	if c.Version != "" && pinned < 0 {
+		return nil, fmt.Errorf("slurm: version %s is not spoken, only %s", c.Version, strings.Join(Versions(), ", "))
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 30 * time.Second
@@ -66,6 +73,9 @@ func New(c Config) (*Client, error) {
 	}
 	if c.MaxList <= 0 {
 		c.MaxList = 512 << 20
+	}
+	if c.MaxRequest <= 0 {
+		c.MaxRequest = 1 << 20
 	}
 	if c.MaxConns <= 0 {
 		c.MaxConns = 8
@@ -79,6 +89,9 @@ func New(c Config) (*Client, error) {
 		base = strings.TrimRight(u.String(), "/")
 	}
 	cl := &Client{cfg: c, base: base}
+	if pinned >= 0 {
+		cl.spoken.Store(&known[pinned])
+	}
 	cl.http = &http.Client{
 		Transport: &http.Transport{
 			DialContext: cl.dial, Proxy: nil, DisableCompression: true,
@@ -121,19 +134,39 @@ func (e *dialError) Unwrap() error { return e.error }
 
 // call is one request and what shall become of its answer.
 type call struct {
-	op, method, path string
-	query            url.Values
-	body             []byte
-	max              int64
+	op, method string
+	api, path  string // such as "slurm" and "job/1"; the version stands between them
+	query      url.Values
+	body       []byte
+	max        int64
 	// read decodes a 200 answer. It must read no more than it needs.
 	read func(io.Reader) error
 }
 
-// do sends one request. Every error is an *Error.
+// do sends one request in the version that is spoken. Every error is an *Error.
 func (c *Client) do(ctx context.Context, q call) error {
+	d, err := c.speak(ctx, q.op)
+	if err != nil {
+		return err
+	}
+	return c.in(ctx, d, q)
+}
+
+// in sends one request in a version that was agreed on.
+func (c *Client) in(ctx context.Context, d *dialect, q call) error {
+	err := c.send(ctx, d.version, q)
+	if e, ok := errors.AsType[*Error](err); ok && e.class == ClassVersion {
+		c.forget(d)
+		c.explain(ctx, e)
+	}
+	return err
+}
+
+// send sends one request. Every error is an *Error.
+func (c *Client) send(ctx context.Context, version string, q call) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	req, err := c.request(ctx, q)
+	req, err := c.request(ctx, version, q)
 	if err != nil {
 		return err
 	}
@@ -165,8 +198,17 @@ func (c *Client) do(ctx context.Context, q call) error {
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
-	u := c.base + q.path
+func (c *Client) request(ctx context.Context, version string, q call) (*http.Request, error) {
+	if len(q.body) > c.cfg.MaxRequest {
+		return nil, &Error{
+			Op: q.op, Description: fmt.Sprintf("the request has %d bytes and at most %d are sent", len(q.body), c.cfg.MaxRequest),
+			class: ClassRefused, unsent: true,
+		}
+	}
+	u := c.base + "/" + q.path
+	if version != "" {
+		u = c.base + "/" + q.api + "/" + version + "/" + q.path
+	}
 	if len(q.query) > 0 {
 		u += "?" + q.query.Encode()
 	}

@@ -45,7 +45,7 @@ func serve(t *testing.T, a *answers, change ...func(*slurm.Config)) *slurm.Clien
 	t.Helper()
 	s := httptest.NewServer(a)
 	t.Cleanup(s.Close)
-	cfg := slurm.Config{BaseURL: s.URL, Timeout: 10 * time.Second}
+	cfg := slurm.Config{BaseURL: s.URL, Version: "v0.0.42", Timeout: 10 * time.Second}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -140,7 +140,7 @@ func TestOnlyHTTP200WithAJobIDIsASubmission(t *testing.T) {
 		{file: "bad-token-submit.json", status: 511, class: slurm.ClassAuth, number: 1007},
 		{file: "empty-token.txt", status: 401, class: slurm.ClassAuth},
 		{file: "malformed.txt", status: 400, class: slurm.ClassRefused},
-		{file: "path-unknown.txt", status: 404, class: slurm.ClassProtocol, unknown: true},
+		{file: "path-unknown.txt", status: 404, class: slurm.ClassVersion, unknown: true},
 		{file: "submit-gpu.json", status: 202, class: slurm.ClassProtocol, unknown: true},
 	} {
 		a := &answers{status: c.status, body: sample(t, c.file), cancel: sample(t, "cancel.json")}
@@ -178,7 +178,7 @@ func TestAHeldSubmissionKeepsItsWarnings(t *testing.T) {
 func TestACancellationIsJudgedByItsStatusArray(t *testing.T) {
 	t.Parallel()
 	for file, class := range map[string]slurm.Class{
-		"cancel.json": "", "cancel-other-user.json": slurm.ClassRefused,
+		"cancel.json": "", "cancel-other-user.json": slurm.ClassForbidden,
 		"cancel-unknown.json": slurm.ClassNotFound, "cancel-again.json": slurm.ClassFinished,
 	} {
 		err := serve(t, &answers{status: 200, body: sample(t, file)}).Cancel(t.Context(), 78)
@@ -231,7 +231,7 @@ func TestNoAnswerIsAnOutageAndOnlyASentRequestIsUnknown(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	c, err := slurm.New(slurm.Config{BaseURL: gone.URL})
+	c, err := slurm.New(slurm.Config{BaseURL: gone.URL, Version: "v0.0.42"})
 	require.NoError(t, err)
 	_, err = c.Submit(t.Context(), request())
 	e := failure(t, err)
@@ -240,7 +240,7 @@ func TestNoAnswerIsAnOutageAndOnlyASentRequestIsUnknown(t *testing.T) {
 
 	cut := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	t.Cleanup(cut.Close)
-	c, err = slurm.New(slurm.Config{BaseURL: cut.URL})
+	c, err = slurm.New(slurm.Config{BaseURL: cut.URL, Version: "v0.0.42"})
 	require.NoError(t, err)
 	_, err = c.Submit(t.Context(), request())
 	e = failure(t, err)
@@ -268,6 +268,7 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 		{BaseURL: "ftp://h"},
 		{BaseURL: "http://u:p@h"},
 		{Socket: "/s", Version: "v0.0.38"},
+		{Socket: "/s", Version: "v0.0.46"},
 	} {
 		_, err := slurm.New(c)
 		require.Error(t, err, "%+v", c)

@@ -5,6 +5,7 @@ package slurm_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os/exec"
@@ -122,7 +123,7 @@ func TestRealCancellationsAreJudgedByTheStatusArray(t *testing.T) {
 	require.True(t, j.Hold)
 	e := failure(t, theirs.Cancel(t.Context(), s.ID))
 	require.Equal(t, 2002, e.Number)
-	require.Equal(t, slurm.ClassRefused, e.Class())
+	require.Equal(t, slurm.ClassForbidden, e.Class())
 	require.NoError(t, mine.Cancel(t.Context(), s.ID))
 	until(t, mine, s.ID, final)
 	require.Equal(t, slurm.ClassFinished, failure(t, mine.Cancel(t.Context(), s.ID)).Class())
@@ -203,7 +204,7 @@ func TestRealRequestsThatTheClientNeverSends(t *testing.T) {
 	tr.DisableKeepAlives = true // a broken answer leaves its rest behind
 	h := &http.Client{Transport: tr}
 	post := func(r io.Reader, kind string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/slurm/"+slurm.Version+"/job/submit", r)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/slurm/"+slurm.Versions()[3]+"/job/submit", r)
 		require.NoError(t, err)
 		if kind != "" {
 			req.Header.Set("Content-Type", kind)
@@ -237,4 +238,135 @@ func TestRealAStrangersConnectionIsRefused(t *testing.T) {
 		link+"/rest").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), " 401 ")
+}
+
+// TestRealEveryVersionThatIsOfferedDoesTheSame submits, lists, reads, cancels and
+// accounts jobs through each version, on one daemon.
+func TestRealEveryVersionThatIsOfferedDoesTheSame(t *testing.T) {
+	t.Parallel()
+	agreed := client(t, socket)
+	require.NoError(t, agreed.Ping(t.Context()))
+	offered, err := agreed.Offered(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(offered), 3, "%v", offered)
+	require.Equal(t, offered[0], agreed.Version(), "the newest of them is spoken")
+	for _, v := range offered {
+		t.Run(v, func(t *testing.T) {
+			t.Parallel()
+			oneVersion(t, v)
+		})
+	}
+}
+
+func oneVersion(t *testing.T, version string) {
+	t.Helper()
+	pin := func(path string) *slurm.Client {
+		c, err := slurm.New(slurm.Config{Socket: path, Version: version})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	c := pin(socket)
+	require.NoError(t, c.Ping(t.Context()))
+
+	r := small("sleep 1; exit 3")
+	r.Name, r.Comment, r.GRES, r.Nodes, r.Tasks = "all-"+version[5:], "order-1", "gres/gpu:h100:2", 2, 2
+	done, err := c.Submit(t.Context(), r)
+	require.NoError(t, err)
+	require.Empty(t, done.Warnings)
+	held := small("sleep 60")
+	held.Hold = true
+	waits, err := c.Submit(t.Context(), held)
+	require.NoError(t, err)
+
+	// another account's cancellation is refused, and says so
+	require.Equal(t, slurm.ClassForbidden, failure(t, pin(otherSocket).Cancel(t.Context(), waits.ID)).Class())
+	j, err := c.Job(t.Context(), waits.ID)
+	require.NoError(t, err)
+	require.True(t, j.Hold)
+	require.Equal(t, []slurm.JobState{slurm.StatePending}, j.States)
+	require.NoError(t, c.Cancel(t.Context(), waits.ID))
+	until(t, c, waits.ID, final)
+	require.Equal(t, slurm.ClassFinished, failure(t, c.Cancel(t.Context(), waits.ID)).Class())
+	require.Equal(t, slurm.ClassNotFound, failure(t, c.Cancel(t.Context(), 4000000)).Class())
+
+	j = until(t, c, done.ID, final)
+	code, _ := j.Exit.Code.Value()
+	require.Equal(t, int64(3), code)
+	require.Equal(t, int64(4), j.Requested.GPUs("h100"))
+	require.Equal(t, int64(4), j.Allocated.GPUs(""))
+	limit, ok := j.TimeLimit.Value()
+	require.True(t, ok)
+	require.Equal(t, int64(1), limit)
+	require.False(t, j.Requeue)
+	states, err := c.JobStates(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, states, slurm.StateEntry{ID: done.ID, States: j.States})
+	list, err := c.Jobs(t.Context(), func(j *slurm.Job) bool { return j.ID == done.ID })
+	require.NoError(t, err)
+	require.Equal(t, []slurm.Job{j}, list)
+	var rs []slurm.DBJob
+	require.Eventually(t, func() bool {
+		rs, err = c.DBJobs(t.Context(), slurm.DBQuery{Users: []string{"labuser1"}, Names: []string{r.Name}, Since: time.Now().Add(-time.Hour)})
+		return err == nil && len(rs) == 1 && rs[0].States[0].Role() == slurm.RoleFinal
+	}, time.Minute, 100*time.Millisecond)
+	require.Equal(t, "order-1", rs[0].Comment)
+	require.Equal(t, int64(4), rs[0].Allocated.GPUs("h100"))
+	require.GreaterOrEqual(t, rs[0].Elapsed, time.Second)
+	one, err := c.DBJob(t.Context(), done.ID)
+	require.NoError(t, err)
+	require.Equal(t, rs, one)
+
+	for number, change := range map[int]func(*slurm.Request){
+		2000: func(r *slurm.Request) { r.Partition = "nowhere" },
+		2014: func(r *slurm.Request) { r.GRES = "gres/gpu:h100:5" },
+	} {
+		r := small("true")
+		change(&r)
+		_, err := c.Submit(t.Context(), r)
+		require.Equal(t, number, failure(t, err).Number, "%v", err)
+		require.Equal(t, slurm.ClassRefused, failure(t, err).Class())
+	}
+}
+
+// TestRealABadTokenIsNeitherAnOutageNorForbidden tells, at every endpoint, what
+// is wrong with a token, and an outage of the database from that.
+func TestRealABadTokenIsNeitherAnOutageNorForbidden(t *testing.T) {
+	t.Parallel()
+	mint := func(lifespan string) string {
+		out, err := cluster.Command(t.Context(), "root", "scontrol", "token", "username=labuser1", "lifespan="+lifespan).Output()
+		require.NoError(t, err)
+		return strings.TrimPrefix(strings.TrimSpace(string(out)), "SLURM_JWT=")
+	}
+	good, brief := mint("600"), mint("1")
+	with := func(token, version string) *slurm.Client {
+		c, err := slurm.New(slurm.Config{
+			Socket: tokenSocket, User: "labuser1", Version: version, Token: func(context.Context) (string, error) { return token, nil },
+		})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	require.Eventually(t, func() bool { // until the brief one has expired
+		_, err := with(brief, "").Job(t.Context(), 4000000)
+		e, ok := errors.AsType[*slurm.Error](err)
+		return ok && e.Class() == slurm.ClassAuth
+	}, time.Minute, 200*time.Millisecond)
+	offered, err := with(good, "").Offered(t.Context())
+	require.NoError(t, err)
+	for _, v := range offered {
+		for name, token := range map[string]string{"expired": brief, "invalid": good[:len(good)-4] + "AAAA"} {
+			c := with(token, v)
+			_, err := c.Submit(t.Context(), small("true"))
+			require.Equal(t, slurm.ClassAuth, failure(t, err).Class(), "%s %s submit: %v", v, name, err)
+			require.False(t, failure(t, err).Unknown())
+			_, err = c.JobStates(t.Context())
+			require.Equal(t, slurm.ClassAuth, failure(t, err).Class(), "%s %s list: %v", v, name, err)
+			_, err = c.DBJob(t.Context(), 4000000)
+			require.Equal(t, slurm.ClassAuth, failure(t, err).Class(), "%s %s database: %v", v, name, err)
+			require.Equal(t, slurm.ClassAuth, failure(t, c.Cancel(t.Context(), 4000000)).Class(), "%s %s cancel", v, name)
+		}
+		_, err = with(good, v).DBJob(t.Context(), 4000000)
+		require.NoError(t, err, "%s", v)
+	}
 }

@@ -2,6 +2,7 @@ package slurm
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,7 +27,6 @@ type DBJob struct {
 	Submitted int64 // seconds since 1970; 0 is unset
 	Start     int64
 	End       int64
-	Restarts  int64
 	Allocated TRES
 	Requested TRES
 }
@@ -72,8 +72,7 @@ type dbJobWire struct {
 		Start      int64 `json:"start"`
 		End        int64 `json:"end"`
 	} `json:"time"`
-	Restarts int64 `json:"restart_cnt"`
-	TRES     struct {
+	TRES struct {
 		Allocated []tresWire `json:"allocated"`
 		Requested []tresWire `json:"requested"`
 	} `json:"tres"`
@@ -84,17 +83,15 @@ func (w *dbJobWire) job() DBJob {
 		ID: JobID(w.ID), Name: w.Name, User: w.User, Comment: w.Comment.Job, Account: w.Account,
 		States: states(w.State.Current), Reason: w.State.Reason, Exit: w.Exit.exit(),
 		Elapsed:   time.Duration(min(max(w.Time.Elapsed, 0), 1<<32)) * time.Second,
-		Submitted: w.Time.Submission, Start: w.Time.Start, End: w.Time.End, Restarts: w.Restarts,
+		Submitted: w.Time.Submission, Start: w.Time.Start, End: w.Time.End,
 		Allocated: tres(w.TRES.Allocated), Requested: tres(w.TRES.Requested),
 	}
 }
 
-const dbd = "/slurmdb/" + Version + "/"
-
 // DBJob returns the incarnations of a job, oldest first; none when the database
 // does not know it, which may be a second or more behind slurmctld.
 func (c *Client) DBJob(ctx context.Context, id JobID) ([]DBJob, error) {
-	all, err := c.dbJobs(ctx, "get job from database", dbd+"job/"+id.String(), nil, c.cfg.MaxBody)
+	all, err := c.dbJobs(ctx, "get job from database", "job/"+id.String(), nil, c.cfg.MaxBody)
 	if err != nil {
 		return nil, of(id, err)
 	}
@@ -118,6 +115,11 @@ type DBQuery struct {
 // ignores what it does not understand, so the answer is checked against the
 // query here.
 func (c *Client) DBJobs(ctx context.Context, q DBQuery) ([]DBJob, error) {
+	const op = "search database"
+	d, err := c.speak(ctx, op)
+	if err != nil {
+		return nil, err
+	}
 	v := url.Values{"skip_steps": {"true"}, "show_duplicates": {"true"}}
 	if len(q.Users) > 0 {
 		v.Set("users", strings.Join(q.Users, ","))
@@ -126,9 +128,9 @@ func (c *Client) DBJobs(ctx context.Context, q DBQuery) ([]DBJob, error) {
 		v.Set("job_name", strings.Join(q.Names, ","))
 	}
 	if !q.Since.IsZero() {
-		v.Set("start_time", strconv.FormatInt(q.Since.Unix(), 10))
+		v.Set("start_time", d.timePrefix+strconv.FormatInt(q.Since.Unix(), 10))
 	}
-	all, err := c.dbJobs(ctx, "search database", dbd+"jobs", v, c.cfg.MaxList)
+	all, err := c.dbJobs(ctx, op, "jobs", v, c.cfg.MaxList)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +147,25 @@ func has(set []string, s string) bool { return len(set) == 0 || slices.Contains(
 
 func (c *Client) dbJobs(ctx context.Context, op, path string, v url.Values, limit int64) ([]DBJob, error) {
 	var out []DBJob
-	err := c.do(ctx, call{
-		op: op, method: http.MethodGet, path: path, query: v, max: limit,
+	err := c.database(ctx, call{
+		op: op, method: http.MethodGet, api: dbd, path: path, query: v, max: limit,
 		read: stream("jobs", func(w *dbJobWire) { out = append(out, w.job()) }),
 	})
 	return out, err
+}
+
+// database sends a request to slurmdbd's half of the API. There slurmrestd says
+// of a token that is not accepted what it says when slurmdbd is away; a question
+// to slurmctld, which no job of that number need answer, tells them apart.
+func (c *Client) database(ctx context.Context, q call) error {
+	err := c.do(ctx, q)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Number != numberDB || c.cfg.Token == nil {
+		return err
+	}
+	if _, probe := c.Job(ctx, 1); classOf(probe) == ClassAuth {
+		e, _ := errors.AsType[*Error](probe)
+		e.Op, e.Job = q.op, 0
+		return e
+	}
+	return err
 }

@@ -1,6 +1,14 @@
-// Package slurm is a client for slurmrestd, Slurm's REST daemon, as its API
-// version v0.0.42 behaves, which Slurm 24.11 and 26.05 both serve. It is usable
+// Package slurm is a client for slurmrestd, Slurm's REST daemon, in its API
+// versions v0.0.40 to v0.0.45, as Slurm 24.11 and 26.05 serve them. It is usable
 // outside this project and imports nothing of it.
+//
+// The first request agrees on a version: the newest that both know, tried by its
+// ping. A configured version is spoken and no other. When slurmrestd stops to
+// serve the version, as after an upgrade, that request fails with ClassVersion
+// and the next one agrees again. Nearly all of what the versions do otherwise is
+// read alike (a number or an object with a number, a word or a list of words);
+// what is not is data in version.go, and a test compares every field that is
+// sent or read with the schema of each version.
 //
 //	New(Config) ─▶ Client ─▶ Ping · Submit · Cancel · Job · Jobs · JobStates     (slurmctld)
 //	                      └▶ DBJob · DBJobs                                     (slurmdbd)
@@ -19,11 +27,13 @@
 //
 // Failures are *Error values with the HTTP status and Slurm's own number.
 // Class tells a refused token (401, 511, 1007) from an outage (502, 504, 5004,
-// 7000) and both from a refusal of the request. Answers are decoded tolerantly:
+// 7000), both from what the account may not do (2002) and all from a refusal of
+// the request. slurmdbd's half answers a bad token as it answers an outage; the
+// client then asks slurmctld's half, which tells them apart. Answers are decoded tolerantly:
 // unknown fields pass, wrong types and duplicate names do not, and no answer
-// larger than the bound is read.
+// larger than its bound is read and no request larger than its bound is sent.
 //
-// Start at client.go and submit.go. Tests run over reduced copies of measured
+// Start at client.go, version.go and submit.go. Tests run over reduced copies of measured
 // answers in testdata, and under the build tag integration against a real
 // daemon.
 package slurm

@@ -18,6 +18,11 @@ const (
 	ClassOutage Class = "outage"
 	// ClassNotFound: there is no such job.
 	ClassNotFound Class = "not_found"
+	// ClassForbidden: who asked is known and may not do this.
+	ClassForbidden Class = "forbidden"
+	// ClassVersion: slurmrestd and this client have no API version in common, or
+	// it stopped to serve the one that was agreed on.
+	ClassVersion Class = "version"
 	// ClassRefused: Slurm refused the request for good.
 	ClassRefused Class = "refused"
 	// ClassFinished: the job has ended already.
@@ -30,6 +35,7 @@ const (
 const (
 	numberAuth          = 1007 // SLURM_PROTOCOL_AUTHENTICATION_ERROR
 	numberAccess        = 2002 // ESLURM_ACCESS_DENIED
+	numberUser          = 2010 // ESLURM_USER_ID_MISSING: of another person
 	numberNoJob         = 2017 // ESLURM_INVALID_JOB_ID
 	numberFinished      = 2021 // ESLURM_ALREADY_DONE
 	numberSocketTimeout = 5004 // SLURM_PROTOCOL_SOCKET_IMPL_TIMEOUT
@@ -89,9 +95,9 @@ func (e *Error) Unknown() bool {
 		return false
 	}
 	switch e.class {
-	case ClassOutage, ClassProtocol:
+	case ClassOutage, ClassProtocol, ClassVersion:
 		return true
-	case ClassAuth, ClassNotFound, ClassRefused, ClassFinished:
+	case ClassAuth, ClassForbidden, ClassNotFound, ClassRefused, ClassFinished:
 		return false
 	}
 	return true
@@ -103,6 +109,8 @@ func classify(status, number int) Class {
 	switch number {
 	case numberAuth:
 		return ClassAuth
+	case numberAccess, numberUser:
+		return ClassForbidden
 	case numberNoJob:
 		return ClassNotFound
 	case numberFinished:
@@ -113,10 +121,13 @@ func classify(status, number int) Class {
 	switch status {
 	case http.StatusUnauthorized, http.StatusNetworkAuthenticationRequired:
 		return ClassAuth
+	case http.StatusForbidden:
+		return ClassForbidden
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return ClassOutage
-	case http.StatusNotFound:
-		return ClassProtocol // a path that is not served: another version, or no slurmrestd
+	}
+	if status == http.StatusNotFound && number == 0 {
+		return ClassVersion // a path that is not served
 	}
 	switch {
 	case number >= 1000 && number < 2000 || number >= 5000 && number < 6000:

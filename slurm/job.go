@@ -131,14 +131,18 @@ func states(w words) []JobState {
 	return out
 }
 
-const ctld = "/slurm/" + Version + "/"
+// The two halves of the API: of slurmctld and of slurmdbd.
+const (
+	ctld = "slurm"
+	dbd  = "slurmdb"
+)
 
 // Job returns one job. A job that slurmctld has forgotten is ClassNotFound.
 func (c *Client) Job(ctx context.Context, id JobID) (Job, error) {
 	var a struct {
 		Jobs []jobWire `json:"jobs"`
 	}
-	q := call{op: "get job", method: http.MethodGet, path: ctld + "job/" + id.String(), read: answer(&a)}
+	q := call{op: "get job", method: http.MethodGet, api: ctld, path: "job/" + id.String(), read: answer(&a)}
 	if err := c.do(ctx, q); err != nil {
 		return Job{}, of(id, err)
 	}
@@ -165,7 +169,7 @@ func of(id JobID, err error) error {
 func (c *Client) Jobs(ctx context.Context, keep func(*Job) bool) ([]Job, error) {
 	var out []Job
 	err := c.do(ctx, call{
-		op: "list jobs", method: http.MethodGet, path: ctld + "jobs", max: c.cfg.MaxList,
+		op: "list jobs", method: http.MethodGet, api: ctld, path: "jobs", max: c.cfg.MaxList,
 		read: stream("jobs", func(w *jobWire) {
 			if j := w.job(); keep(&j) {
 				out = append(out, j)
@@ -191,7 +195,7 @@ func (c *Client) JobStates(ctx context.Context) ([]StateEntry, error) {
 	}
 	var out []StateEntry
 	err := c.do(ctx, call{
-		op: "list job states", method: http.MethodGet, path: ctld + "jobs/state", max: c.cfg.MaxList,
+		op: "list job states", method: http.MethodGet, api: ctld, path: "jobs/state", max: c.cfg.MaxList,
 		read: stream("jobs", func(w *wire) {
 			if id, err := ParseJobID(w.ID); err == nil {
 				out = append(out, StateEntry{ID: id, States: states(w.State)})
@@ -207,34 +211,36 @@ func (c *Client) JobStates(ctx context.Context) ([]StateEntry, error) {
 func stream[T any](name string, each func(*T)) func(io.Reader) error {
 	return func(r io.Reader) error {
 		d := jsontext.NewDecoder(r, jsontext.AllowInvalidUTF8(true))
-		if err := expect(d, '{'); err != nil {
-			return err
-		}
 		found := false
-		for d.PeekKind() == '"' {
-			key, err := d.ReadToken()
-			if err != nil {
-				return err //nolint:wrapcheck // do names the operation
-			}
-			if key.String() != name {
-				if err := d.SkipValue(); err != nil {
-					return err //nolint:wrapcheck // do names the operation
-				}
-				continue
+		err := members(d, func(key string) error {
+			if key != name {
+				return d.SkipValue() //nolint:wrapcheck // do names the operation
 			}
 			found = true
-			if err := elements(d, each); err != nil {
-				return err
-			}
+			return elements(d, each)
+		})
+		if err == nil && !found {
+			err = fmt.Errorf("the answer has no %q", name)
 		}
-		if err := expect(d, '}'); err != nil {
+		return err
+	}
+}
+
+// members reads an object; each reads the value of the name that it is given.
+func members(d *jsontext.Decoder, each func(name string) error) error {
+	if err := expect(d, '{'); err != nil {
+		return err
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err //nolint:wrapcheck // do names the operation
+		}
+		if err := each(name.String()); err != nil {
 			return err
 		}
-		if !found {
-			return fmt.Errorf("the answer has no %q", name)
-		}
-		return nil
 	}
+	return expect(d, '}')
 }
 
 func elements[T any](d *jsontext.Decoder, each func(*T)) error {
@@ -262,16 +268,20 @@ func expect(d *jsontext.Decoder, kind jsontext.Kind) error {
 	return nil
 }
 
+// pingWire says by one of two fields whether a controller answers: the older
+// versions have the first, v0.0.45 has the second, and those between have both.
+type pingWire struct {
+	Pings []struct {
+		Pinged     string `json:"pinged"`
+		Responding bool   `json:"responding"`
+	} `json:"pings"`
+}
+
 // Ping asks slurmrestd whether slurmctld answers. It does not prove that a
 // token is good: slurmrestd answers with a bad one, too.
 func (c *Client) Ping(ctx context.Context) error {
-	var a struct {
-		Pings []struct {
-			Pinged     string `json:"pinged"`
-			Responding bool   `json:"responding"`
-		} `json:"pings"`
-	}
-	q := call{op: "ping", method: http.MethodGet, path: ctld + "ping", read: answer(&a)}
+	var a pingWire
+	q := call{op: "ping", method: http.MethodGet, api: ctld, path: "ping", read: answer(&a)}
 	if err := c.do(ctx, q); err != nil {
 		return err
 	}

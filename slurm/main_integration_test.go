@@ -61,7 +61,7 @@ func run(m *testing.M) (code int) {
 		{&tokenSocket, cluster.Service.Name, []string{"env", "SLURM_JWT=daemon", "slurmrestd", "-a", "rest_auth/jwt"}},
 	} {
 		*d.path = filepath.Join(cluster.Dir, "home", d.user, "rest")
-		cmd := cluster.Command(ctx, d.user, append(d.args, "-s", "slurmctld,slurmdbd", "-d", slurm.Version, "unix:"+*d.path)...)
+		cmd := cluster.Command(ctx, d.user, append(d.args, "-s", "slurmctld,slurmdbd", "unix:"+*d.path)...)
 		cmd.Dir = "/"
 		if err := cmd.Start(); err != nil {
 			return fail(err)

@@ -4,7 +4,7 @@ package slurm
 // state and any number of flags, such as CANCELLED with COMPLETING.
 type JobState string
 
-// The words of API version v0.0.42.
+// The words of all API versions that are spoken.
 const (
 	StatePending      JobState = "PENDING"
 	StateRunning      JobState = "RUNNING"
@@ -33,6 +33,7 @@ const (
 	StateResvDelHold  JobState = "RESV_DEL_HOLD"
 	StateSignaling    JobState = "SIGNALING"
 	StateStageOut     JobState = "STAGE_OUT"
+	StateExpediting   JobState = "EXPEDITING" // since v0.0.44
 )
 
 // Role says what a word does in a list of states.
@@ -68,7 +69,8 @@ func (s JobState) Role() Role {
 		return RoleFinal
 	case StateCompleting, StateStageOut:
 		return RoleEnding
-	case StateRequeued, StateRequeueHold, StateRequeueFed, StateSpecialExit, StateLaunchFailed, StateResvDelHold:
+	case StateRequeued, StateRequeueHold, StateRequeueFed, StateSpecialExit, StateLaunchFailed, StateResvDelHold,
+		StateExpediting:
 		return RoleRequeue
 	case StateResizing, StateConfiguring, StateStopped, StateReconfigFail, StatePowerUpNode, StateSignaling:
 		return RoleFlag

@@ -28,14 +28,17 @@ type Request struct {
 	QOS        string
 	Comment    string
 	Dependency string // such as "singleton"
-	Nodes      int
-	Tasks      int
-	CPUs       int    // per task
-	MemoryMiB  int    // per node
-	GRES       string // per node, such as "gres/gpu:h100:4"
-	TimeLimit  time.Duration
-	Requeue    bool
-	Hold       bool
+	// Reservation and Constraint, such as "nvlink&intel", say where it may run.
+	Reservation string
+	Constraint  string
+	Nodes       int
+	Tasks       int
+	CPUs        int    // per task
+	MemoryMiB   int    // per node
+	GRES        string // per node, such as "gres/gpu:h100:4"
+	TimeLimit   time.Duration
+	Requeue     bool
+	Hold        bool
 }
 
 // Submitted is an accepted submission.
@@ -54,26 +57,28 @@ type numberWire struct {
 }
 
 type descWire struct {
-	Name       string      `json:"name,omitzero"`
-	Script     string      `json:"script"`
-	Env        []string    `json:"environment"`
-	WorkDir    string      `json:"current_working_directory"`
-	Stdout     string      `json:"standard_output,omitzero"`
-	Stderr     string      `json:"standard_error,omitzero"`
-	Stdin      string      `json:"standard_input,omitzero"`
-	Account    string      `json:"account,omitzero"`
-	Partition  string      `json:"partition,omitzero"`
-	QOS        string      `json:"qos,omitzero"`
-	Comment    string      `json:"comment,omitzero"`
-	Dependency string      `json:"dependency,omitzero"`
-	Nodes      string      `json:"nodes,omitzero"`
-	Tasks      int         `json:"tasks,omitzero"`
-	CPUs       int         `json:"cpus_per_task,omitzero"`
-	Memory     *numberWire `json:"memory_per_node,omitzero"`
-	GRES       string      `json:"tres_per_node,omitzero"`
-	TimeLimit  *numberWire `json:"time_limit,omitzero"`
-	Requeue    bool        `json:"requeue"`
-	Hold       bool        `json:"hold,omitzero"`
+	Name        string      `json:"name,omitzero"`
+	Script      string      `json:"script"`
+	Env         []string    `json:"environment"`
+	WorkDir     string      `json:"current_working_directory"`
+	Stdout      string      `json:"standard_output,omitzero"`
+	Stderr      string      `json:"standard_error,omitzero"`
+	Stdin       string      `json:"standard_input,omitzero"`
+	Account     string      `json:"account,omitzero"`
+	Partition   string      `json:"partition,omitzero"`
+	QOS         string      `json:"qos,omitzero"`
+	Comment     string      `json:"comment,omitzero"`
+	Dependency  string      `json:"dependency,omitzero"`
+	Reservation string      `json:"reservation,omitzero"`
+	Constraint  string      `json:"constraints,omitzero"`
+	Nodes       string      `json:"nodes,omitzero"`
+	Tasks       int         `json:"tasks,omitzero"`
+	CPUs        int         `json:"cpus_per_task,omitzero"`
+	Memory      *numberWire `json:"memory_per_node,omitzero"`
+	GRES        string      `json:"tres_per_node,omitzero"`
+	TimeLimit   *numberWire `json:"time_limit,omitzero"`
+	Requeue     bool        `json:"requeue"`
+	Hold        bool        `json:"hold,omitzero"`
 }
 
 // Body returns the bytes that Submit sends for a request, or what is wrong
@@ -96,6 +101,7 @@ func (r Request) Body() ([]byte, error) {
 	d := descWire{
 		Name: r.Name, Script: r.Script, Env: r.Env, WorkDir: r.WorkDir, Stdout: r.Stdout, Stderr: r.Stderr, Stdin: r.Stdin,
 		Account: r.Account, Partition: r.Partition, QOS: r.QOS, Comment: r.Comment, Dependency: r.Dependency,
+		Reservation: r.Reservation, Constraint: r.Constraint,
 		Tasks: r.Tasks, CPUs: r.CPUs, GRES: r.GRES, Requeue: r.Requeue, Hold: r.Hold,
 	}
 	if r.Nodes > 0 {
@@ -123,7 +129,7 @@ func (c *Client) Submit(ctx context.Context, r Request) (Submitted, error) {
 		return Submitted{}, &Error{Op: op, Err: err, class: ClassRefused, unsent: true}
 	}
 	var a submitAnswer
-	if err := c.do(ctx, call{op: op, method: http.MethodPost, path: ctld + "job/submit", body: body, read: answer(&a)}); err != nil {
+	if err := c.do(ctx, call{op: op, method: http.MethodPost, api: ctld, path: "job/submit", body: body, read: answer(&a)}); err != nil {
 		return Submitted{}, err
 	}
 	s, bad := a.judge()
@@ -193,11 +199,21 @@ func (c *Client) Cancel(ctx context.Context, id JobID) error { return c.Signal(c
 // "" cancels the job.
 func (c *Client) Signal(ctx context.Context, id JobID, name string) error {
 	var a cancelAnswer
-	q := call{op: "cancel job", method: http.MethodDelete, path: ctld + "job/" + id.String(), read: answer(&a)}
+	q := call{op: "cancel job", method: http.MethodDelete, api: ctld, path: "job/" + id.String(), read: answer(&a)}
 	if name != "" {
 		q.op, q.query = "signal job", url.Values{"signal": {name}}
 	}
-	if err := c.do(ctx, q); err != nil {
+	d, err := c.speak(ctx, q.op)
+	if err != nil {
+		return of(id, err)
+	}
+	if d.cancelByList {
+		if q.body, err = json.Marshal(killWire{Jobs: []string{id.String()}, Signal: name}); err != nil {
+			return &Error{Op: q.op, Job: id, Err: err, class: ClassRefused, unsent: true}
+		}
+		q.path, q.query = "jobs", nil
+	}
+	if err := c.in(ctx, d, q); err != nil {
 		return of(id, err)
 	}
 	if e := a.judge(); e != nil {
@@ -205,6 +221,13 @@ func (c *Client) Signal(ctx context.Context, id JobID, name string) error {
 		return e
 	}
 	return nil
+}
+
+// killWire names jobs to signal. A list that is empty would name them all; it
+// always has one.
+type killWire struct {
+	Jobs   []string `json:"jobs"`
+	Signal string   `json:"signal,omitzero"`
 }
 
 // cancelAnswer is judged by its status array: HTTP says 200 and errors is empty

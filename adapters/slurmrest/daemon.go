@@ -51,7 +51,7 @@ func newDaemon(ctx context.Context, cfg Config, who Identity) (*daemon, error) {
 		return nil, unavailable("make the folder of a socket", err)
 	}
 	var err error
-	d.rest, err = slurm.New(slurm.Config{Socket: d.socket, MaxConns: 16, Checked: d.checkPeer})
+	d.rest, err = slurm.New(slurm.Config{Socket: d.socket, Version: cfg.APIVersion, MaxConns: 16, Checked: d.checkPeer})
 	if err != nil {
 		return nil, unavailable("make a client", err)
 	}
@@ -254,7 +254,11 @@ func (d *daemon) command() *exec.Cmd {
 	if d.cfg.SlurmConf != "" {
 		argv = append(argv, "-f", d.cfg.SlurmConf)
 	}
-	argv = append(argv, "-s", "slurmctld,slurmdbd", "-d", slurm.Version, "-a", "rest_auth/local", "unix:"+d.socket)
+	argv = append(argv, "-s", "slurmctld,slurmdbd")
+	if v := d.cfg.APIVersion; v != "" {
+		argv = append(argv, "-d", v)
+	}
+	argv = append(argv, "-a", "rest_auth/local", "unix:"+d.socket)
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec,noctx // the operator's configuration; attend ends it
 	cmd.Dir = "/"                             // slurmrestd's own folder is a job's default
 	cmd.Env = []string{"PATH=" + d.cfg.Path}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,9 +33,16 @@ type Config struct {
 	Slurmrestd, Path string
 	// SlurmConf is Slurm's configuration file; "" leaves that to Slurm.
 	SlurmConf string
-	// Partition, QOS and SlurmAccount are the same for every job; "" takes the
-	// site's defaults.
+	// APIVersion pins one of slurm.Versions; "" takes the newest that slurmrestd
+	// serves and this adapter speaks.
+	APIVersion string
+	// Partition, QOS, SlurmAccount, Reservation and Constraint are the same for
+	// every job; "" takes the site's defaults.
 	Partition, QOS, SlurmAccount string
+	Reservation, Constraint      string
+	// Partitions are those of jobs with a type of GPU; a type that is missing
+	// goes to Partition.
+	Partitions map[string]string
 	// KillMargin is added to a launch's walltime, so that valico-exec ends the
 	// workload before Slurm ends both; 30 s.
 	KillMargin time.Duration
@@ -55,6 +63,14 @@ type Config struct {
 	// Step is told the name of each point between two effects and may fail
 	// there, as a lost answer does; tests set it. Nil does nothing.
 	Step func(name string) error
+}
+
+// partition is where jobs with a type of GPU go.
+func (c Config) partition(gpu string) string {
+	if p := c.Partitions[gpu]; p != "" {
+		return p
+	}
+	return c.Partition
 }
 
 func (c Config) withDefaults() Config {
@@ -112,6 +128,8 @@ func New(c Config) (*Scheduler, error) {
 		return nil, errors.New("slurmrest: the scheduler needs an absolute folder")
 	case len(c.Accounts) == 0:
 		return nil, errors.New("slurmrest: no account is mapped")
+	case c.APIVersion != "" && !slices.Contains(slurm.Versions(), c.APIVersion):
+		return nil, fmt.Errorf("slurmrest: API version %q is not spoken, only %s", c.APIVersion, strings.Join(slurm.Versions(), ", "))
 	case len(socketPath(c.Dir, 1<<31)) > 107:
 		return nil, fmt.Errorf("slurmrest: %s is too long for a socket", c.Dir)
 	}

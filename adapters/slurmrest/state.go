@@ -17,6 +17,7 @@ type seen struct {
 	exit                slurm.ExitCode
 	started             bool
 	expected            time.Time // to start, while pending; zero when slurmctld does not say
+	restarts            int64     // how often it was put back into the queue
 }
 
 // base returns the role of the one base state of a list, or RoleUnknown when a
@@ -56,10 +57,16 @@ func state(s seen) (agent.SchedulerState, broker.Outcome) {
 		if stuck(s) {
 			return agent.SchedulerEnded, broker.OutcomeLaunchFailed
 		}
+		switch {
+		case s.restarts > 0 && hasRole(s.states, slurm.RoleEnding):
+			return agent.SchedulerEnding, ""
+		case s.restarts > 0:
+			return agent.SchedulerEnded, broker.OutcomePreempted // its node was taken, and it may not start again
+		}
 		return agent.SchedulerQueued, ""
 	case slurm.RoleActive:
 		switch {
-		case hasRole(s.states, slurm.RoleEnding):
+		case hasRole(s.states, slurm.RoleEnding), s.restarts > 0: // a second start is ended
 			return agent.SchedulerEnding, ""
 		case has(s.states, slurm.StateConfiguring), has(s.states, slurm.StatePowerUpNode):
 			return agent.SchedulerQueued, "" // its nodes are starting; nothing of it runs
@@ -88,6 +95,9 @@ func outcome(s seen) broker.Outcome {
 			}
 			return broker.OutcomeExit
 		case slurm.StateCancelled:
+			if s.restarts > 0 {
+				return broker.OutcomePreempted
+			}
 			return broker.OutcomeCancelled
 		case slurm.StateTimeout:
 			return broker.OutcomeWalltime
@@ -107,7 +117,7 @@ func outcome(s seen) broker.Outcome {
 		case slurm.StatePending, slurm.StateRunning, slurm.StateSuspended, slurm.StateLaunchFailed, slurm.StateRequeued,
 			slurm.StateRequeueHold, slurm.StateSpecialExit, slurm.StateResizing, slurm.StateConfiguring, slurm.StateCompleting,
 			slurm.StateStopped, slurm.StateReconfigFail, slurm.StatePowerUpNode, slurm.StateRequeueFed, slurm.StateResvDelHold,
-			slurm.StateSignaling, slurm.StateStageOut:
+			slurm.StateSignaling, slurm.StateStageOut, slurm.StateExpediting:
 		}
 	}
 	return broker.OutcomeLost

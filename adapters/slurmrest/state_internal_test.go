@@ -1,7 +1,10 @@
 package slurmrest
 
 import (
+	"encoding/json"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,18 +16,34 @@ import (
 	"github.com/valico-hpc/valico/slurm"
 )
 
-// wordsOfAPI are the states in slurmrestd's own OpenAPI document.
+// wordsOfAPI are the states in the OpenAPI documents of every version that is
+// spoken.
 func wordsOfAPI(t *testing.T) []slurm.JobState {
 	t.Helper()
-	b, err := os.ReadFile("../../slurm/testdata/job_state.txt")
+	files, err := filepath.Glob("../../slurm/testdata/schema/*.json")
 	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(files), len(slurm.Versions()))
 	var out []slurm.JobState
-	for line := range strings.Lines(string(b)) {
-		if w := strings.TrimSpace(line); w != "" && !strings.HasPrefix(w, "#") {
-			out = append(out, slurm.JobState(w))
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		require.NoError(t, err)
+		var doc struct {
+			Job struct {
+				Jobs []struct {
+					State []string `json:"job_state"`
+				} `json:"jobs"`
+			} `json:"job"`
+		}
+		require.NoError(t, json.Unmarshal(b, &doc), f)
+		words, ok := strings.CutPrefix(doc.Job.Jobs[0].State[0], "enum ")
+		require.True(t, ok, f)
+		for w := range strings.FieldsSeq(words) {
+			if !slices.Contains(out, slurm.JobState(w)) {
+				out = append(out, slurm.JobState(w))
+			}
 		}
 	}
-	require.Len(t, out, 27)
+	require.Len(t, out, 28)
 	return out
 }
 

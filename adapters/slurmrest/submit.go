@@ -156,7 +156,7 @@ func request(c Config, l broker.Launch) (slurm.Request, error) {
 	r := slurm.Request{
 		Name: l.Name, Comment: string(l.OrderDigest), Dependency: "singleton", Requeue: false, Hold: l.Hold,
 		Script: script(l.Argv), Env: env, WorkDir: l.Dir, Stdin: "/dev/null", Stdout: "/dev/null", Stderr: "/dev/null",
-		Account: c.SlurmAccount, Partition: c.Partition, QOS: c.QOS,
+		Account: c.SlurmAccount, Partition: c.partition(l.Resources.GPUType), QOS: c.QOS, Reservation: c.Reservation, Constraint: c.Constraint,
 		Nodes: l.Resources.Nodes, Tasks: l.Resources.Nodes, CPUs: l.Resources.CPUsPerNode, MemoryMiB: l.Resources.MemoryMiB,
 		TimeLimit: l.Resources.Walltime + c.KillMargin,
 	}
