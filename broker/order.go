@@ -15,6 +15,7 @@ type WorkOrder struct {
 	Tenant    TenantID
 	Job       JobID
 	Attempt   AttemptID
+	Segment   int // Attempt.Number when the job may resume; 0 otherwise
 	Submitter PersonID
 
 	Spec      Digest // of Evidence.Spec
@@ -31,6 +32,7 @@ type WorkOrder struct {
 	Telemetry string
 	Lease     string // reference of the authority's lease; checked in a later version
 	Outputs   []OutputSpec
+	Resume    Resume
 }
 
 // Mount is a dataset that the order opens, read-only at /data/<Name>.

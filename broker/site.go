@@ -44,7 +44,8 @@ type Site struct {
 	MFA, Quarantine, TelemetryBudget, Airlock bool
 	// FabricIsolated: the nodes of a job reach each other and nobody else.
 	FabricIsolated bool
-	CreatedAt                                 time.Time
+	CreatedAt      time.Time
+	Operation      SiteOperation // what the operator lets happen there
 }
 
 // GPUType is one kind of GPU at a site.

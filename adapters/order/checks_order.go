@@ -131,6 +131,8 @@ func (v *verification) specMismatch() error {
 		return no(v.order.Telemetry, "the spec's telemetry is "+spec.Telemetry)
 	case !slices.Equal(v.order.Outputs, spec.Outputs):
 		return errors.New("the order declares other outputs than the spec")
+	case v.order.Resume != spec.Resume:
+		return no(fmt.Sprintf("%+v", v.order.Resume), fmt.Sprintf("the spec's resume is %+v", spec.Resume))
 	}
 	v.spec, v.out.Spec = spec, spec
 	return nil

@@ -110,6 +110,7 @@ func (v *verification) clearanceMismatch() error {
 		{"verdict", c.Verdict, string(broker.VerdictAllow)},
 		{"job", c.Job, string(v.order.Job)},
 		{"attempt", c.Attempt, string(v.order.Attempt)},
+		{"segment", fmt.Sprint(c.Segment), fmt.Sprint(v.order.Segment)},
 		{"tenant", c.Tenant, string(v.order.Tenant)},
 		{"site", c.Site, string(v.order.Site)},
 		{"account", c.Account, v.order.Account},

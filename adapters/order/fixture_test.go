@@ -89,6 +89,8 @@ type plan struct {
 	spec   broker.JobSpec
 	config ocispec.Image
 
+	segment int // when spec.Resume is set
+
 	permitKey, statusKey, imageKey, orderKey crypto.Signer
 	ledgerKey                                note.Signer
 
@@ -223,6 +225,9 @@ func (p *plan) clear(tb testing.TB, ev *broker.Evidence) {
 		},
 		Input: string(digestOf("input")), Policy: string(digestOf("policy")), Engine: "opa",
 	}
+	if p.spec.Resume.Set() {
+		c.Segment = p.segment
+	}
 	edit(p.clearance, &c)
 	var err error
 	ev.Clearance, err = receipt.Encode(c)
@@ -256,6 +261,10 @@ func (p *plan) workOrder(ev broker.Evidence) broker.WorkOrder {
 		Spec: broker.DigestOf(ev.Spec), Permit: broker.DigestOf(ev.Permit), Clearance: broker.DigestOf(ev.Clearance),
 		Image: broker.DigestOf(ev.Manifest), Command: p.spec.Image.Command, Env: p.spec.Image.Env, WorkDir: p.spec.Image.WorkDir,
 		Limits: p.spec.Resources, Network: p.spec.Network, Telemetry: p.spec.Telemetry, Outputs: p.spec.Outputs,
+		Resume: p.spec.Resume,
+	}
+	if p.spec.Resume.Set() {
+		o.Segment = p.segment
 	}
 	for _, d := range p.spec.Datasets {
 		o.Mounts = append(o.Mounts, broker.Mount{Name: d.Mount, PURI: d.PURI, Version: "1", Digest: digestOf("cohort")})

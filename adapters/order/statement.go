@@ -49,6 +49,7 @@ type wire struct {
 	Tenant    string          `json:"tenant"`
 	Job       string          `json:"job"`
 	Attempt   string          `json:"attempt"`
+	Segment   int             `json:"segment,omitzero"`
 	Submitter string          `json:"submitter"`
 	Spec      broker.Digest   `json:"spec"`
 	Permit    broker.Digest   `json:"permit"`
@@ -62,6 +63,15 @@ type wire struct {
 	Telemetry string          `json:"telemetry"`
 	Lease     string          `json:"lease"`
 	Outputs   []wireOutputRef `json:"outputs"`
+	Resume    *wireResume     `json:"resume,omitempty"`
+}
+
+// wireResume and wire.Segment are there only when the job may resume: any other
+// order reads as it did before there were segments, for sites of that time too.
+type wireResume struct {
+	Signal        string `json:"signal"`
+	BeforeSeconds int64  `json:"before_seconds"`
+	MaxSegments   int    `json:"max_segments"`
 }
 
 type wireEnv struct {
@@ -135,7 +145,7 @@ func toWire(o broker.WorkOrder) wire {
 	w := wire{
 		ID: string(o.ID), Site: string(o.Site), Account: o.Account, KeyEpoch: o.KeyEpoch,
 		NotBefore: stamp(o.NotBefore), NotAfter: stamp(o.NotAfter), Tenant: string(o.Tenant), Job: string(o.Job),
-		Attempt: string(o.Attempt), Submitter: string(o.Submitter), Spec: o.Spec, Permit: o.Permit, Clearance: o.Clearance,
+		Attempt: string(o.Attempt), Segment: o.Segment, Submitter: string(o.Submitter), Spec: o.Spec, Permit: o.Permit, Clearance: o.Clearance,
 		Command: o.Command, WorkDir: o.WorkDir, Network: o.Network, Telemetry: o.Telemetry, Lease: o.Lease,
 		Limits: wireLimits{
 			Nodes: o.Limits.Nodes, GPUsPerNode: o.Limits.GPUsPerNode, GPUType: o.Limits.GPUType,
@@ -152,6 +162,9 @@ func toWire(o broker.WorkOrder) wire {
 	for _, p := range o.Outputs {
 		w.Outputs = append(w.Outputs, wireOutputRef(p))
 	}
+	if r := o.Resume; r.Set() {
+		w.Resume = &wireResume{Signal: r.Signal, BeforeSeconds: int64(r.Before / time.Second), MaxSegments: r.MaxSegments}
+	}
 	return w
 }
 
@@ -166,13 +179,16 @@ func (s statement) order() (broker.WorkOrder, error) {
 	if err != nil {
 		return broker.WorkOrder{}, fmt.Errorf("not_after: %w", err)
 	}
+	if w.Resume != nil && (w.Resume.BeforeSeconds < 0 || w.Resume.BeforeSeconds > int64(maxWalltime/time.Second)) {
+		return broker.WorkOrder{}, errors.New("resume out of bounds")
+	}
 	if w.Limits.WalltimeSeconds < 0 || w.Limits.WalltimeSeconds > int64(maxWalltime/time.Second) {
 		return broker.WorkOrder{}, errors.New("walltime out of bounds")
 	}
 	o := broker.WorkOrder{
 		ID: broker.OrderID(w.ID), Site: broker.SiteID(w.Site), Account: w.Account, KeyEpoch: w.KeyEpoch,
 		NotBefore: notBefore, NotAfter: notAfter, Tenant: broker.TenantID(w.Tenant), Job: broker.JobID(w.Job),
-		Attempt: broker.AttemptID(w.Attempt), Submitter: broker.PersonID(w.Submitter),
+		Attempt: broker.AttemptID(w.Attempt), Segment: w.Segment, Submitter: broker.PersonID(w.Submitter),
 		Spec: w.Spec, Permit: w.Permit, Clearance: w.Clearance, Image: broker.Digest("sha256:" + s.Subject[0].Digest.SHA256),
 		WorkDir: w.WorkDir, Network: w.Network, Telemetry: w.Telemetry, Lease: w.Lease,
 		Limits: broker.Resources{
@@ -192,6 +208,9 @@ func (s statement) order() (broker.WorkOrder, error) {
 	}
 	for _, p := range w.Outputs {
 		o.Outputs = append(o.Outputs, broker.OutputSpec(p))
+	}
+	if r := w.Resume; r != nil {
+		o.Resume = broker.Resume{Signal: r.Signal, Before: time.Duration(r.BeforeSeconds) * time.Second, MaxSegments: r.MaxSegments}
 	}
 	return o, nil
 }
@@ -232,6 +251,10 @@ func wellFormed(o broker.WorkOrder) error {
 		return errors.New("work order: limits are not positive")
 	case l.Walltime < time.Second || l.Walltime > maxWalltime || l.Walltime%time.Second != 0:
 		return fmt.Errorf("work order: walltime %s", l.Walltime)
+	case !o.Resume.Valid(l.Walltime):
+		return fmt.Errorf("work order: resume %+v", o.Resume)
+	case o.Resume.Set() && (o.Segment < 1 || o.Segment > o.Resume.MaxSegments) || !o.Resume.Set() && o.Segment != 0:
+		return fmt.Errorf("work order: segment %d", o.Segment)
 	}
 	return namesAreSafe(o)
 }

@@ -137,7 +137,7 @@ func siteInput(s broker.Site, uses []broker.DatasetUse, submitter broker.PersonI
 		Assurance: string(s.Assurance), Isolation: string(s.Isolation), Account: s.Accounts[submitter],
 		MFA: s.MFA, Quarantine: s.Quarantine, TelemetryBudget: s.TelemetryBudget, Airlock: s.Airlock,
 		FabricIsolated: s.FabricIsolated,
-		GPUs: []policy.GPUType{}, MaxNodes: s.MaxNodes, CPUsPerNode: s.CPUs, MemoryMiB: s.MemoryMiB,
+		GPUs:           []policy.GPUType{}, MaxNodes: s.MaxNodes, CPUsPerNode: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MaxWallSeconds: seconds(s.MaxWall), KillMarginSeconds: seconds(s.KillMargin), Datasets: []policy.Dataset{},
 	}
 	for _, g := range s.GPUs {

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ type memory struct {
 	writes  int
 	failAt  int   // the write that fails, from 1; 0 fails none
 	failErr error // with this, before anything was written
+	noRoom  error // for a next segment; nil when there is room
 }
 
 type row struct {
@@ -136,6 +138,9 @@ func (m *memory) Advance(_ context.Context, c dispatch.Claimed, ch dispatch.Chan
 	if err := m.write(); err != nil {
 		return broker.Attempt{}, err
 	}
+	if ch.Next != nil && m.noRoom != nil {
+		return broker.Attempt{}, m.noRoom
+	}
 	r := m.rows[c.Attempt.ID]
 	if r.token != c.Token {
 		return broker.Attempt{}, &broker.Error{Kind: broker.KindConflict, Code: "lease_lost", Message: "lease lost"}
@@ -166,6 +171,13 @@ func (m *memory) Advance(_ context.Context, c dispatch.Claimed, ch dispatch.Chan
 		r.manifest = ch.Outputs
 	}
 	r.settled = r.settled || ch.To == broker.AttemptDone
+	if ch.JobTo != "" {
+		r.job.Code = cmp.Or(ch.JobCode, ch.Code)
+	}
+	if ch.Next != nil {
+		a := ch.Next.Attempt
+		m.rows[a.ID] = &row{attempt: a, job: r.job, history: []broker.AttemptState{a.State}}
+	}
 	return r.attempt, nil
 }
 
@@ -207,6 +219,15 @@ func (p *parts) Clear(_ context.Context, r admission.ClearRequest) (admission.Cl
 		Decision: broker.Decision{ID: broker.NewID[broker.DecisionID]("dec"), Verdict: p.verdict, Document: []byte("document")},
 		Account:  "labuser1",
 	}, nil
+}
+
+func (p *parts) Next(_ context.Context, j broker.Job, ended broker.Attempt) (admission.Segment, error) {
+	if p.clearErr != nil {
+		return admission.Segment{}, p.clearErr
+	}
+	return admission.Segment{Attempt: broker.Attempt{
+		ID: broker.NewID[broker.AttemptID]("att"), Job: j.ID, Number: ended.Number + 1, State: broker.AttemptPackaging,
+	}}, nil
 }
 
 func (p *parts) Receipt(context.Context, int64) ([]byte, error) {

@@ -12,9 +12,11 @@ import (
 // Store is what dispatch needs of the record: claim work under a lease, and
 // move it on under that lease's fencing token.
 type Store interface {
-	// Claim leases attempts in the given states that are due (due_at ≤ now) and
-	// whose lease is free or over, oldest due first. Each claim raises the
-	// attempt's fencing token.
+	// Claim leases attempts in the given states that are due and whose lease is
+	// free or over, and raises their fencing tokens. Those that are packaging have
+	// not begun: they come when it is their turn, in the order of package queue,
+	// at sites that have room below max_queue. The others have had theirs, and come
+	// oldest due first.
 	Claim(ctx context.Context, q ClaimQuery) ([]Claimed, error)
 	// Renew extends the leases of claims; those whose token is stale are left
 	// out of the answer.
@@ -22,11 +24,14 @@ type Store interface {
 	// Release ends leases and makes each attempt due again at its time. A stale
 	// token is no error: somebody else has the attempt.
 	Release(ctx context.Context, rs []Released) error
+	// Cancelled lists the attempts at a site whose end a person asked for.
+	Cancelled(ctx context.Context) ([]broker.AttemptID, error)
 	// Advance moves one attempt, and with it its job, in one transaction with
 	// an outbox event for each state that changed. It answers KindConflict with
 	// code "lease_lost" when the token is stale and a *broker.TransitionError
 	// when the edge does not exist. A change to done settles the reservation:
-	// Usage.GPUSeconds is booked, the rest is refunded.
+	// Usage.GPUSeconds is booked, the rest is refunded. KindQuota says that
+	// Change.Next finds no room, and nothing was written.
 	Advance(ctx context.Context, c Claimed, ch Change) (broker.Attempt, error)
 	// SpecBytes returns the canonical job spec as stored.
 	SpecBytes(ctx context.Context, id broker.JobID) ([]byte, error)
@@ -62,6 +67,8 @@ type Claimed struct {
 type Change struct {
 	To         broker.AttemptState // may equal the present state, to record Waiting or Usage
 	JobTo      broker.JobState     // "" leaves the job
+	JobCode    string              // why the job ends; Code when ""
+	Next       *admission.Segment  // takes the job on, in the same transaction; only with To = done
 	Outcome    broker.Outcome
 	ExitCode   int
 	Code       string
@@ -119,9 +126,11 @@ type OrderCodec interface {
 	Decode(b []byte) (broker.SignedOrder, error)
 }
 
-// Clearer decides whether an attempt may run; package admission satisfies it.
+// Clearer decides whether an attempt may run, and prepares the one after it;
+// package admission satisfies it.
 type Clearer interface {
 	Clear(ctx context.Context, r admission.ClearRequest) (admission.Cleared, error)
+	Next(ctx context.Context, job broker.Job, ended broker.Attempt) (admission.Segment, error)
 }
 
 // Ledger gives a receipt for a leaf, integrating and signing a checkpoint

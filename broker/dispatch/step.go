@@ -48,7 +48,7 @@ func (d *Dispatcher) step(ctx context.Context, c Claimed) (broker.Attempt, error
 // could know of it was not admitted in the end.
 func (d *Dispatcher) end(ctx context.Context, c Claimed, o broker.Outcome, code string) (broker.Attempt, error) {
 	to := o.JobState()
-	if to == broker.JobFailed && !c.Attempt.State.Submitted() {
+	if to == broker.JobFailed && !c.Attempt.State.Submitted() && c.Job.State != broker.JobActive {
 		to = broker.JobNotAdmitted
 	}
 	return d.Store.Advance(ctx, c, Change{
@@ -126,7 +126,10 @@ func (d *Dispatcher) order(c Claimed, cl admission.Cleared) broker.WorkOrder {
 		Tenant: c.Job.Tenant, Job: c.Job.ID, Attempt: c.Attempt.ID, Submitter: c.Job.Submitter,
 		Spec: c.Job.SpecDigest, Permit: cl.Permit.Digest, Clearance: broker.DigestOf(cl.Decision.Document), Image: c.Attempt.Image,
 		Command: s.Image.Command, Env: s.Image.Env, WorkDir: s.Image.WorkDir,
-		Limits: s.Resources, Network: s.Network, Telemetry: s.Telemetry, Outputs: s.Outputs,
+		Limits: s.Resources, Network: s.Network, Telemetry: s.Telemetry, Outputs: s.Outputs, Resume: s.Resume,
+	}
+	if s.Resume.Set() {
+		o.Segment = c.Attempt.Number
 	}
 	for _, u := range s.Datasets {
 		if r, ok := cl.Site.Dataset(u); ok {

@@ -2,93 +2,157 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/valico-hpc/valico/broker"
 )
 
-// watch asks one site after its attempts and records what it says.
-func (d *Dispatcher) watch(ctx context.Context, h *hands, id broker.SiteID, cs []Claimed) {
+// watch takes attempts at sites in hand, asks each site once after all of its
+// attempts, and records what is new. There is more to do at once while not all
+// are in hand.
+func (d *Dispatcher) watch(ctx context.Context) (more bool, err error) {
+	h, now := d.watched, d.now()
+	claims, err := d.Store.Claim(ctx, ClaimQuery{
+		Owner: d.cfg.Owner, States: states(true), Now: now, Until: now.Add(d.cfg.Lease), Limit: d.cfg.Batch,
+	})
+	if err != nil {
+		return false, wrap("claim what is at a site", err)
+	}
+	h.hold(claims, now)
+	stop := h.keep(ctx)
+	defer stop()
+	cancelled, err := d.Store.Cancelled(ctx)
+	h.asked(cancelled)
+	var g errgroup.Group
+	for site, xs := range h.bySite(d.now()) {
+		g.Go(func() error {
+			d.ask(ctx, h, site, xs)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions above return nil: they report through h
+	if over := h.over(d.now()); len(over) > 0 {
+		err = errors.Join(err, wrap("release what is over", d.Store.Release(ctx, over)))
+	}
+	return len(claims) == d.cfg.Batch, wrap("watch", err)
+}
+
+// writers is how many changes of one site's attempts are recorded at once; the
+// store commits as many together.
+const writers = 64
+
+// ask asks one site after its attempts and records what it says.
+func (d *Dispatcher) ask(ctx context.Context, h *hands, id broker.SiteID, xs []*holding) {
 	log := d.cfg.Log.With("site", string(id))
+	later := func() {
+		for _, x := range xs {
+			h.again(x.Attempt.ID, d.cfg.Retry)
+		}
+	}
 	site, ok := d.Site(id)
 	if !ok {
-		log.WarnContext(ctx, "site has no agent here", "attempts", len(cs))
-		d.later(h, cs)
+		log.WarnContext(ctx, "site has no agent here", "attempts", len(xs))
+		later()
 		return
 	}
-	ids := make([]broker.AttemptID, 0, len(cs))
-	for _, c := range cs {
-		ids = append(ids, c.Attempt.ID)
+	ids := make([]broker.AttemptID, 0, len(xs))
+	for _, x := range xs {
+		ids = append(ids, x.Attempt.ID)
 	}
 	reports, err := site.Reports(ctx, ids)
 	if err != nil {
 		log.WarnContext(ctx, "site does not answer", "error", err)
-		d.later(h, cs)
+		later()
 		return
 	}
-	byID := map[broker.AttemptID]broker.AttemptReport{}
+	byID := make(map[broker.AttemptID]broker.AttemptReport, len(reports))
 	for _, r := range reports {
 		byID[r.Attempt] = r
 	}
-	for _, c := range cs {
-		if err := d.follow(ctx, site, c, byID); err != nil {
-			if ctx.Err() == nil {
-				log.WarnContext(ctx, "follow attempt", "job_id", c.Job.ID, "attempt_id", c.Attempt.ID, "error", err)
-			}
-			h.again(c.Attempt.ID, d.cfg.Retry)
+	var g errgroup.Group
+	g.SetLimit(writers)
+	for _, x := range xs {
+		r, known := byID[x.Attempt.ID]
+		if _, changed := change(x.Attempt, r); known && !changed && !x.Cancel {
+			continue
 		}
+		g.Go(func() error {
+			a, err := d.follow(ctx, site, x, r, known)
+			d.followed(ctx, h, x, a, err)
+			return nil
+		})
 	}
+	_ = g.Wait() // the functions above return nil: they report through h
 }
 
-func (d *Dispatcher) later(h *hands, cs []Claimed) {
-	for _, c := range cs {
-		h.again(c.Attempt.ID, d.cfg.Retry)
+// followed remembers what became of an attempt. One that somebody else moved is
+// let go; a lease that ends by itself brings it back as it is.
+func (d *Dispatcher) followed(ctx context.Context, h *hands, x *holding, a broker.Attempt, err error) {
+	if err == nil {
+		h.moved(a)
+		return
 	}
+	if ctx.Err() == nil {
+		d.cfg.Log.WarnContext(ctx, "follow attempt", "site", string(x.Job.Site), "job_id", x.Job.ID, "attempt_id", x.Attempt.ID, "error", err)
+	}
+	if broker.KindOf(err) == broker.KindConflict {
+		h.forget(x.Attempt.ID)
+		return
+	}
+	h.again(x.Attempt.ID, d.cfg.Retry)
 }
+
+// stopAgain is after how many polls a site is told again to stop an attempt that
+// it still reports as live.
+const stopAgain = 10
 
 // follow brings one attempt to where its site says it is.
-func (d *Dispatcher) follow(ctx context.Context, site Site, c Claimed, reports map[broker.AttemptID]broker.AttemptReport) error {
-	r, known := reports[c.Attempt.ID]
+func (d *Dispatcher) follow(ctx context.Context, site Site, x *holding, r broker.AttemptReport, known bool) (broker.Attempt, error) {
+	c := x.Claimed
 	if !known {
 		return d.unknown(ctx, site, c)
 	}
-	if c.Cancel && r.State != broker.AttemptDone {
+	if now := d.now(); c.Cancel && r.State != broker.AttemptDone && now.Sub(x.stopped) >= stopAgain*d.cfg.Poll {
 		if err := site.Stop(ctx, c.Attempt.ID); err != nil {
-			return wrap("stop", err)
+			return c.Attempt, wrap("stop", err)
 		}
+		x.stopped = now
 	}
-	d.cfg.Step("reported")
 	ch, changed := change(c.Attempt, r)
 	if !changed {
-		return nil
+		return c.Attempt, nil
 	}
+	d.cfg.Step("reported")
 	if ch.To == broker.AttemptDone && ch.FinishedAt.IsZero() {
 		ch.FinishedAt = d.now()
 	}
-	_, err := d.Store.Advance(ctx, c, ch)
+	a, err := d.Store.Advance(ctx, c, ch)
 	d.cfg.Step("settled")
-	return wrap("record the report", err)
+	return a, wrap("record the report", err)
 }
 
 // unknown is an attempt that its site has never heard of. In submitting the
 // order may have been lost: it is given again, the same bytes. Later than that
 // the site has lost it, and what became of it cannot be known.
-func (d *Dispatcher) unknown(ctx context.Context, site Site, c Claimed) error {
+func (d *Dispatcher) unknown(ctx context.Context, site Site, c Claimed) (broker.Attempt, error) {
 	if c.Attempt.State != broker.AttemptSubmitting {
-		_, err := d.end(ctx, c, broker.OutcomeLost, "unknown_at_site")
-		return wrap("record the loss", err)
+		a, err := d.end(ctx, c, broker.OutcomeLost, "unknown_at_site")
+		return a, wrap("record the loss", err)
 	}
 	if c.Cancel {
 		// A fence first: after Stop the site refuses a start that is still under way.
 		if err := site.Stop(ctx, c.Attempt.ID); err != nil {
-			return wrap("stop", err)
+			return c.Attempt, wrap("stop", err)
 		}
-		_, err := d.end(ctx, c, broker.OutcomeCancelled, "cancelled")
-		return wrap("record the cancellation", err)
+		a, err := d.end(ctx, c, broker.OutcomeCancelled, "cancelled")
+		return a, wrap("record the cancellation", err)
 	}
-	_, err := d.hand(ctx, c)
-	return wrap("repeat the start", err)
+	a, err := d.hand(ctx, c)
+	return a, wrap("repeat the start", err)
 }
 
 // change turns a report into a step of the attempt's state machine. A report

@@ -13,6 +13,7 @@ type Document struct {
 	Decision  string   `json:"decision"`
 	Job       string   `json:"job"`
 	Attempt   string   `json:"attempt"`
+	Segment   int      `json:"segment,omitempty"` // of a clearance, when the job may resume
 	Tenant    string   `json:"tenant"`
 	At        string   `json:"at"`
 	Verdict   string   `json:"verdict"`

@@ -129,9 +129,9 @@ func insertJob(ctx context.Context, t *tx, j *broker.Job, spec []byte, now time.
 	}
 	j.UpdatedAt = j.CreatedAt
 	_, err := t.exec(ctx, `INSERT INTO job (id, tenant_id, project_id, submitter, permit_id, spec, spec_digest, site_id, state, code,
-		priority_class, priority_weight, version, event_seq, created_at, updated_at, finished_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)`,
-		j.ID, j.Tenant, j.Project, j.Submitter, j.Spec.Permit, spec, j.SpecDigest, j.Site, j.State, j.Code, j.Priority.Class, j.Priority.Weight,
+		priority_class, priority_weight, max_segments, version, event_seq, created_at, updated_at, finished_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?, ?)`,
+		j.ID, j.Tenant, j.Project, j.Submitter, j.Spec.Permit, spec, j.SpecDigest, j.Site, j.State, j.Code, j.Priority.Class, j.Priority.Weight, j.Spec.Resume.Segments(),
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.FinishedAt))
 	if err != nil {
 		return fmt.Errorf("insert job: %w", err)

@@ -141,16 +141,21 @@ func (s *Store) UpdateSite(ctx context.Context, site broker.Site) error {
 	})
 }
 
-const siteColumns = `id, name, assurance, isolation, record, created_at FROM site`
+const siteColumns = `id, name, assurance, isolation, record, created_at, operation, operation_by, operation_reason, operation_at,
+	operation_until, operation_version FROM site`
 
 func scanSite(scan scanner) (broker.Site, error) {
 	var x broker.Site
 	var record string
-	var at sql.NullInt64
-	if err := scan(&x.ID, &x.Name, &x.Assurance, &x.Isolation, &record, &at); err != nil {
+	o := &x.Operation
+	var at, since, until sql.NullInt64
+	if err := scan(&x.ID, &x.Name, &x.Assurance, &x.Isolation, &record, &at, &o.State, &o.By, &o.Reason, &since, &until, &o.Version); err != nil {
 		return broker.Site{}, err
 	}
-	x.CreatedAt = moment(at)
+	x.CreatedAt, o.Since, o.Until = moment(at), moment(since), moment(until)
+	if o.Version == 0 {
+		*o = broker.SiteOperation{}
+	}
 	return x, decodeSite(&x, record)
 }
 
