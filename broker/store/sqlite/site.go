@@ -105,23 +105,26 @@ func (s *Store) AddSite(ctx context.Context, site broker.Site) error {
 	if site.ID == "" || site.Name == "" {
 		return invalid("site_name", "a site has an identifier and a name", site.Name)
 	}
+	return s.write(ctx, "add site", func(ctx context.Context, t *tx) error {
+		return insertSite(ctx, t, site, s.now())
+	})
+}
+
+func insertSite(ctx context.Context, t *tx, site broker.Site, now time.Time) error {
 	record, err := encodeSite(site)
 	if err != nil {
 		return fmt.Errorf("encode site: %w", err)
 	}
-	now := s.now()
 	if site.CreatedAt.IsZero() {
 		site.CreatedAt = now
 	}
-	return s.write(ctx, "add site", func(ctx context.Context, t *tx) error {
-		n, err := t.exec(ctx, `INSERT INTO site (id, name, assurance, isolation, record, created_at, updated_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,
-			site.ID, site.Name, site.Assurance, site.Isolation, record, micros(site.CreatedAt), micros(now))
-		if err == nil && n == 0 {
-			return conflict("site_exists", "a site of that name exists", site.Name)
-		}
-		return err
-	})
+	n, err := t.exec(ctx, `INSERT INTO site (id, name, assurance, isolation, record, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,
+		site.ID, site.Name, site.Assurance, site.Isolation, record, micros(site.CreatedAt), micros(now))
+	if err == nil && n == 0 {
+		return conflict("site_exists", "a site of that name exists", site.Name)
+	}
+	return err
 }
 
 // UpdateSite replaces a site's record; its name and time of creation stay.

@@ -37,6 +37,11 @@ type Accounts interface {
 	Tokens(ctx context.Context, tenant broker.TenantID, person broker.PersonID) ([]broker.Token, error)
 	AddSite(ctx context.Context, site broker.Site) error
 	UpdateSite(ctx context.Context, site broker.Site) error
+	AddRemoteSite(ctx context.Context, site broker.Site, e broker.Enrolment) error
+	Enrol(ctx context.Context, e broker.Enrolment) error
+	Enrolments(ctx context.Context) ([]broker.Enrolment, error)
+	RecordAlerts(ctx context.Context, alerts []broker.SiteAlert) error
+	Alerts(ctx context.Context, site broker.SiteID, limit int) ([]broker.SiteAlert, error)
 	AddAllocation(ctx context.Context, a broker.Allocation) error
 	Allocations(ctx context.Context, project broker.ProjectID) ([]broker.Allocation, error)
 	CreateAllocation(ctx context.Context, a broker.Allocation, act broker.AllocationAct, e ledger.Entry) (broker.Allocation, error)
@@ -66,6 +71,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a project is made once":                               projectOnce,
 		"a token names its person until it ends":               tokenNamesPerson,
 		"a site is found by name and id":                       siteByNameAndID,
+		"one agent speaks for a remote site":                   agentsSpeak,
+		"an alert grows and stays of its site":                 alertsKept,
 		"the allocation valid at a moment is found":            allocationAtMoment,
 		"an allocation changes by acts of its newest version":  allocationActs,
 		"each term of an allocation is held":                   allocationTerms,

@@ -1,0 +1,13 @@
+package broker
+
+import "time"
+
+// Enrolment is the agent that speaks for a remote site: the public halves of
+// the keys that its operator made at the site. The broker holds no secret of it.
+type Enrolment struct {
+	Site   SiteID
+	Key    []byte // of answers and tickets, PEM
+	SignIn string // of the sign-in to NATS, a public user nkey
+	By     PersonID
+	At     time.Time
+}
