@@ -5,6 +5,7 @@ package nomad_test
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -70,37 +72,55 @@ func BenchmarkSubmitHeld(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkWatch lists 10 and 1,000 waiting launches while something always
-// changes, and reports the requests that one look takes.
-func BenchmarkWatch(b *testing.B) {
-	for _, n := range []int{10, 1000} {
-		b.Run(map[int]string{10: "10", 1000: "1000"}[n], func(b *testing.B) {
-			c := settings(b)
-			c.Relist = time.Nanosecond
-			s := open(b, c)
-			ls := make([]broker.Launch, n)
-			sample := launch(b)
-			sample.Hold = true
-			for i := range ls {
-				ls[i] = sample
-				ls[i].Name = strings.ToLower(rand.Text())
-			}
-			parallel(b, 8, ls, s.Submit)
-			before, looks := s.Requests(), 0
-			for b.Loop() {
-				sts, err := s.Watch(b.Context(), ls)
-				require.NoError(b, err)
-				require.Len(b, sts, n)
-				looks++
-			}
-			b.ReportMetric(float64(s.Requests()-before)/float64(looks), "requests/look")
-			b.StopTimer()
-			parallel(b, 8, ls, func(ctx context.Context, l broker.Launch) error {
-				_, _, err := cluster.API.Jobs().Deregister(l.Name, true, (&api.WriteOptions{Namespace: cluster.Namespace}).WithContext(ctx))
-				return err
-			})
-		})
+// BenchmarkBulkCancel ends 200 running launches, eight in flight, through the
+// adapter and, in turns, by a bare loop that sends the same requests (read the
+// job, end it), and reports the ratio of their rates. The target is 0.9.
+func BenchmarkBulkCancel(b *testing.B) {
+	const flight, batch = 8, 100 // of each, 200 together
+	s := open(b, settings(b))
+	bare := func(ctx context.Context, l broker.Launch) error {
+		q := (&api.QueryOptions{Namespace: cluster.Namespace}).WithContext(ctx)
+		if _, _, err := cluster.API.Jobs().Info(l.Name, q); err != nil {
+			return err
+		}
+		_, _, err := cluster.API.Jobs().Deregister(l.Name, false, (&api.WriteOptions{Namespace: cluster.Namespace}).WithContext(ctx))
+		return err
 	}
+	var adapter, loop time.Duration
+	var jobs int
+	for b.Loop() {
+		b.StopTimer()
+		ls := make([]broker.Launch, 2*batch)
+		for i := range ls {
+			ls[i] = launch(b)
+			ls[i].Resources.GPUsPerNode, ls[i].Resources.GPUType = 0, ""
+			ls[i].Argv = []string{"/bin/sleep", "600"}
+		}
+		parallel(b, flight, ls, s.Submit)
+		require.Eventually(b, func() bool {
+			sts, err := s.Watch(b.Context(), ls)
+			return err == nil && len(sts) == len(ls) && !slices.ContainsFunc(sts, func(st agent.Status) bool { return !running(st) })
+		}, 5*time.Minute, 100*time.Millisecond)
+		b.StartTimer()
+		if jobs/batch%2 == 0 {
+			adapter += parallel(b, flight, ls[:batch], s.Cancel)
+			loop += parallel(b, flight, ls[batch:], bare)
+		} else {
+			loop += parallel(b, flight, ls[batch:], bare)
+			adapter += parallel(b, flight, ls[:batch], s.Cancel)
+		}
+		jobs += batch
+		b.StopTimer()
+		require.Eventually(b, func() bool {
+			sts, err := s.Watch(b.Context(), ls)
+			return err == nil && !slices.ContainsFunc(sts, func(st agent.Status) bool { return !ended(st) })
+		}, 5*time.Minute, 100*time.Millisecond)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(jobs)/adapter.Seconds(), "cancels/s")
+	b.ReportMetric(float64(jobs)/loop.Seconds(), "bare-cancels/s")
+	b.ReportMetric(loop.Seconds()/adapter.Seconds(), "ratio")
+	b.ReportMetric(0, "ns/op")
 }
 
 func parallel(b *testing.B, n int, ls []broker.Launch, do func(context.Context, broker.Launch) error) time.Duration {

@@ -55,7 +55,7 @@ func newClient(c Config, sent *atomic.Int64) (*api.Client, error) {
 		}
 	}
 	h.Transport = &bounded{next: t, sent: sent}
-	cl, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, Namespace: c.Namespace, HttpClient: h})
+	cl, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, HttpClient: h})
 	if err != nil {
 		return nil, fmt.Errorf("nomad: %w", err)
 	}
@@ -118,32 +118,32 @@ func (s *Scheduler) token() (string, error) {
 
 // query returns the options of one read; done gives its deadline back. The
 // client writes into them, so no two calls share them.
-func (s *Scheduler) query(ctx context.Context) (*api.QueryOptions, context.CancelFunc, error) {
+func (s *Scheduler) query(ctx context.Context, namespace string) (*api.QueryOptions, context.CancelFunc, error) {
 	tok, err := s.token()
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, done := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	return (&api.QueryOptions{Namespace: s.cfg.Namespace, AuthToken: tok}).WithContext(ctx), done, nil
+	return (&api.QueryOptions{Namespace: namespace, AuthToken: tok}).WithContext(ctx), done, nil
 }
 
-func (s *Scheduler) write(ctx context.Context) (*api.WriteOptions, context.CancelFunc, error) {
+func (s *Scheduler) write(ctx context.Context, namespace string) (*api.WriteOptions, context.CancelFunc, error) {
 	tok, err := s.token()
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, done := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	return (&api.WriteOptions{Namespace: s.cfg.Namespace, AuthToken: tok}).WithContext(ctx), done, nil
+	return (&api.WriteOptions{Namespace: namespace, AuthToken: tok}).WithContext(ctx), done, nil
 }
 
 // list reads all pages of a list.
-func list[T any](ctx context.Context, s *Scheduler, op, filter string, params map[string]string,
+func list[T any](ctx context.Context, s *Scheduler, op, namespace, filter string, params map[string]string,
 	page func(*api.QueryOptions) ([]T, *api.QueryMeta, error),
 ) ([]T, error) {
 	var out []T
 	next := ""
 	for {
-		q, done, err := s.query(ctx)
+		q, done, err := s.query(ctx, namespace)
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,12 @@ const (
 	metaOrder = "order" // digest of the order
 	anyGPU    = "gpu"   // Nomad matches a device's type
 	path      = "/usr/bin:/bin"
+	// restartMode is what Nomad does when no restart is left: "delay" would wait
+	// and restart for ever.
+	restartMode = "fail"
+	nodeName    = "${node.unique.name}"
+	held        = "held"
+	heldNode    = nodeName + " = " + held // as Nomad says it
 )
 
 // job translates a launch by the one template. Nothing else of a launch reaches
@@ -26,12 +32,12 @@ func job(c Config, l broker.Launch) *api.Job {
 	never, kill := time.Duration(0), c.killAfter()
 	logFiles, logSize := 1, 1
 	j := &api.Job{
-		ID: &l.Name, Name: &l.Name, Type: &batch, Namespace: &c.Namespace, Datacenters: c.Datacenters,
+		ID: &l.Name, Name: &l.Name, Type: &batch, Namespace: new(c.namespaceOf(l.Account)), Datacenters: c.Datacenters,
 		Priority: &c.Priority, Meta: map[string]string{metaOrder: string(l.OrderDigest)},
 		TaskGroups: []*api.TaskGroup{{
 			Name: new(groupName), Count: &one,
 			// The broker owns retries; Nomad starts a launch once or not at all.
-			RestartPolicy:    &api.RestartPolicy{Attempts: &zero, Mode: new("fail"), Interval: new(time.Minute), Delay: new(time.Second)},
+			RestartPolicy:    &api.RestartPolicy{Attempts: &zero, Mode: new(restartMode), Interval: new(time.Minute), Delay: new(time.Second)},
 			ReschedulePolicy: &api.ReschedulePolicy{Attempts: &zero, Unlimited: &no, Interval: &never, Delay: &never},
 			Disconnect:       &api.DisconnectStrategy{Replace: &no},
 			EphemeralDisk:    &api.EphemeralDisk{SizeMB: new(50)},
@@ -51,7 +57,7 @@ func job(c Config, l broker.Launch) *api.Job {
 		j.NodePool = &c.NodePool
 	}
 	if l.Hold { // Nomad has no hold: no node is called this
-		j.Constraints = []*api.Constraint{{LTarget: "${node.unique.name}", Operand: "=", RTarget: "held"}}
+		j.Constraints = []*api.Constraint{{LTarget: nodeName, Operand: "=", RTarget: held}}
 	}
 	return j
 }
@@ -91,14 +97,15 @@ func asAsked(got *api.Job, c Config, l broker.Launch) (code, rule string, ok boo
 	}
 	g := got.TaskGroups[0]
 	t := g.Tasks[0]
-	attempts := func(n *int) bool { return n != nil && *n == 0 }
+	none := func(n *int) bool { return n != nil && *n == 0 }
 	switch {
 	case t.User != l.Account || t.Driver != c.Driver:
 		return altered, "a job runs as the account and with the driver that were asked for", false
 	case t.Config["command"] != l.Argv[0]:
 		return altered, "a job runs the program that was asked for", false
-	case g.Count == nil || *g.Count != 1 || g.RestartPolicy == nil || !attempts(g.RestartPolicy.Attempts) ||
-		g.ReschedulePolicy == nil || !attempts(g.ReschedulePolicy.Attempts):
+	case g.Count == nil || *g.Count != 1,
+		g.RestartPolicy == nil || !none(g.RestartPolicy.Attempts) || g.RestartPolicy.Mode == nil || *g.RestartPolicy.Mode != restartMode,
+		g.ReschedulePolicy == nil || !none(g.ReschedulePolicy.Attempts) || g.ReschedulePolicy.Unlimited == nil || *g.ReschedulePolicy.Unlimited:
 		return altered, "a launch is started once and never again", false
 	case asked(t.Resources) != l.Resources.GPUs():
 		return gpus, ruleGPUs, false

@@ -32,8 +32,12 @@ type Config struct {
 	TokenFile string
 	// Accounts are the operating-system accounts that jobs may run as; required.
 	Accounts []string
-	// Namespace holds this site's jobs and no others; "default".
-	Namespace string
+	// Namespace holds this site's jobs and no others; "default". Namespaces gives
+	// each account its own instead, or one to the accounts of one tenant: then
+	// Namespace is empty and every account has an entry. Everybody who may read a
+	// namespace knows its name, so that it names nobody.
+	Namespace  string
+	Namespaces map[string]string
 	// Region and NodePool are the same for every job; "" takes Nomad's defaults.
 	Region, NodePool string
 	// Datacenters are where jobs may run; all.
@@ -54,8 +58,9 @@ type Config struct {
 	KillMargin time.Duration
 	// CallTimeout bounds one request; 20 s.
 	CallTimeout time.Duration
-	// Relist is how long a list is believed while the event stream is silent;
-	// 15 s. Without a stream every Watch lists.
+	// Relist is how long a list is believed while the event stream is silent and
+	// others change what the blocking queries look at; 15 s. Without either every
+	// Watch lists.
 	Relist time.Duration
 	// Reevaluate is how often Nomad is asked to look again at what waits for
 	// GPUs: it does not notice by itself that they healed; 1 min.
@@ -66,6 +71,8 @@ type Config struct {
 	UID func(account string) (int, error)
 	Now func() time.Time // time.Now
 	Log *slog.Logger     // discards
+	// OnUnknown is told each time that Nomad used a word that is not known here.
+	OnUnknown func()
 	// Step is told the name of each point between two effects and may fail
 	// there, as a lost answer does; tests set it. Nil does nothing.
 	Step func(name string) error
@@ -81,7 +88,7 @@ func (c Config) withDefaults() Config {
 			*x.d = x.def
 		}
 	}
-	if c.Namespace == "" {
+	if c.Namespace == "" && len(c.Namespaces) == 0 {
 		c.Namespace = api.DefaultNamespace
 	}
 	if len(c.Datacenters) == 0 {
@@ -108,6 +115,9 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.OnUnknown == nil {
+		c.OnUnknown = func() {}
+	}
 	if c.Step == nil {
 		c.Step = func(string) error { return nil }
 	}
@@ -119,9 +129,11 @@ type Scheduler struct {
 	cfg      Config
 	client   *api.Client
 	sent     atomic.Int64
-	unknowns atomic.Int64
-	hint     hint
+	stream   hint // the event stream of the namespaces
+	allocs   hint // a blocking query on the allocations of the cluster
+	evals    hint // and one on its evaluations
 	stop     context.CancelFunc
+	followed sync.WaitGroup
 	busy     [64]sync.Mutex // by name: one submission of a launch at a time
 
 	mu     sync.Mutex
@@ -138,8 +150,8 @@ type key struct {
 
 func keyOf(l broker.Launch) key { return key{name: l.Name, account: l.Account, order: l.OrderDigest} }
 
-// New checks the settings and starts to listen to Nomad's events. Nomad need not
-// answer yet.
+// New checks the settings and starts to follow what changes in Nomad, which need
+// not answer yet.
 func New(c Config) (*Scheduler, error) {
 	c = c.withDefaults()
 	if len(c.Accounts) == 0 {
@@ -150,8 +162,8 @@ func New(c Config) (*Scheduler, error) {
 			return nil, fmt.Errorf("nomad: account %q: %w", a, err)
 		}
 	}
-	if c.Namespace == api.AllNamespacesNamespace {
-		return nil, errors.New("nomad: a site's jobs lie in one namespace")
+	if err := checkNamespaces(c); err != nil {
+		return nil, err
 	}
 	s := &Scheduler{cfg: c, taken: map[key]bool{}, forced: map[string]time.Time{}}
 	var err error
@@ -160,15 +172,14 @@ func New(c Config) (*Scheduler, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	s.hint.done = make(chan struct{})
-	go s.listen(ctx)
+	s.follow(ctx)
 	return s, nil
 }
 
-// Close stops listening and leaves all jobs alone.
+// Close stops following and leaves all jobs alone.
 func (s *Scheduler) Close() error {
 	s.stop()
-	<-s.hint.done
+	s.followed.Wait()
 	s.client.Close()
 	return nil
 }
@@ -176,8 +187,45 @@ func (s *Scheduler) Close() error {
 // Requests returns how many requests were sent.
 func (s *Scheduler) Requests() int64 { return s.sent.Load() }
 
-// Unknowns returns how often Nomad used a word that is not known here.
-func (s *Scheduler) Unknowns() int64 { return s.unknowns.Load() }
+// checkNamespaces refuses what would put two tenants into one namespace unseen.
+func checkNamespaces(c Config) error {
+	if len(c.Namespaces) > 0 && c.Namespace != "" {
+		return errors.New("nomad: a site has one namespace, or one for each account, not both")
+	}
+	for _, a := range c.Accounts {
+		if ns := c.namespaceOf(a); !safeName(ns) {
+			return fmt.Errorf("nomad: account %q: %q is no namespace: letters, digits, - and _", a, ns)
+		}
+	}
+	return nil
+}
+
+// namespaceOf is where an account's jobs lie.
+func (c Config) namespaceOf(account string) string {
+	if ns, ok := c.Namespaces[account]; ok {
+		return ns
+	}
+	return c.Namespace
+}
+
+// spaces are the namespaces of the site's accounts, each once.
+func (c Config) spaces() []string {
+	var out []string
+	for _, a := range c.Accounts {
+		out = append(out, c.namespaceOf(a))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// listed is the namespace that a list asks for: of several, all that the token
+// may read, so that a list is one request however many there are.
+func (c Config) listed() string {
+	if all := c.spaces(); len(all) == 1 {
+		return all[0]
+	}
+	return api.AllNamespacesNamespace
+}
 
 // mapped refuses an account that the site does not map, or that became another.
 func (s *Scheduler) mapped(l broker.Launch) error {

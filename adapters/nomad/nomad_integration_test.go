@@ -3,14 +3,12 @@
 package nomad_test
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/stretchr/testify/require"
@@ -125,37 +123,6 @@ func TestAPlacedJobWithFewerGPUsIsEnded(t *testing.T) {
 	require.Equal(t, "gpus_not_granted: 1 of 2", st.Waiting.Words)
 }
 
-func TestAStrangersJobOfOurNameInOurNamespaceIsRefusedAndLeftAlone(t *testing.T) {
-	t.Parallel()
-	s, l := open(t, settings(t)), launch(t)
-	theirs := l
-	theirs.OrderDigest, theirs.Argv = broker.DigestOf([]byte("a stranger's order")), []string{"/bin/sleep", "1"}
-	require.NoError(t, open(t, settings(t)).Submit(t.Context(), theirs))
-	require.Equal(t, "launch_name_taken", broker.CodeOf(s.Submit(t.Context(), l)))
-	require.NoError(t, s.Cancel(t.Context(), l))
-	require.Equal(t, broker.OutcomeOK, await(t, s, theirs, ended).Outcome)
-
-	// the same order under another account is a stranger's as well
-	m := launch(t)
-	squat := m
-	squat.Account, squat.Hold = other, true
-	require.NoError(t, open(t, settings(t)).Submit(t.Context(), squat))
-	require.Equal(t, "launch_name_taken", broker.CodeOf(s.Submit(t.Context(), m)))
-	require.Equal(t, agent.Status{}, watchFound(t, s, m))
-	require.NoError(t, s.Cancel(t.Context(), squat))
-}
-
-// watchFound is a launch's status by Find, the zero Status when it is not known.
-func watchFound(t *testing.T, s agent.Scheduler, l broker.Launch) agent.Status {
-	t.Helper()
-	st, err := s.Find(t.Context(), l)
-	if broker.KindOf(err) == broker.KindNotFound {
-		return agent.Status{}
-	}
-	require.NoError(t, err)
-	return st
-}
-
 func TestALaunchWhoseProgramIsMissingFailedToLaunch(t *testing.T) {
 	t.Parallel()
 	s, l := open(t, settings(t)), launch(t)
@@ -177,52 +144,6 @@ func TestALaunchThatASignalEndedSaysWhich(t *testing.T) {
 	require.Equal(t, 139, st.ExitCode)
 }
 
-func TestALaunchThatNomadReplacesIsEndedWithItsFirstStart(t *testing.T) {
-	t.Parallel()
-	s, l := open(t, settings(t)), launch(t)
-	l.Argv = []string{"/bin/sleep", "60"}
-	require.NoError(t, s.Submit(t.Context(), l))
-	st := await(t, s, l, running)
-	// As a drain does: Nomad kills the allocation and places another one, though
-	// the job allows no rescheduling.
-	q := (&api.QueryOptions{Namespace: cluster.Namespace}).WithContext(t.Context())
-	_, err := cluster.API.Allocations().Stop(&api.Allocation{ID: st.Handle}, q)
-	require.NoError(t, err)
-	got := await(t, s, l, ended)
-	require.Equal(t, broker.OutcomePreempted, got.Outcome)
-	require.Equal(t, st.Handle, got.Handle)
-	j, _, err := cluster.API.Jobs().Info(l.Name, (&api.QueryOptions{Namespace: cluster.Namespace}).WithContext(t.Context()))
-	require.NoError(t, err)
-	require.True(t, *j.Stop, "no replacement may run")
-}
-
-func TestAPreemptedLaunchSaysSoAndDoesNotComeBack(t *testing.T) { //nolint:paralleltest // it takes every GPU
-	w := func() *api.WriteOptions { return (&api.WriteOptions{}).WithContext(t.Context()) }
-	set := func(on bool) {
-		_, _, err := cluster.API.Operator().SchedulerSetConfiguration(&api.SchedulerConfiguration{
-			SchedulerAlgorithm: api.SchedulerAlgorithmBinpack, PreemptionConfig: api.PreemptionConfig{BatchSchedulerEnabled: on, SystemSchedulerEnabled: true},
-		}, w())
-		require.NoError(t, err)
-	}
-	set(true)
-	defer set(false)
-	low, high := settings(t), settings(t)
-	low.Priority, high.Priority = 20, 80
-	s, h := open(t, low), open(t, high)
-	l, m := launch(t), launch(t)
-	l.Argv, l.Resources.GPUsPerNode = []string{"/bin/sleep", "60"}, cluster.GPUs
-	m.Argv, m.Resources.GPUsPerNode = []string{"/bin/sleep", "2"}, cluster.GPUs
-	require.NoError(t, s.Submit(t.Context(), l))
-	await(t, s, l, running)
-	require.NoError(t, h.Submit(t.Context(), m))
-	require.Equal(t, broker.OutcomePreempted, await(t, s, l, ended).Outcome)
-	require.Equal(t, broker.OutcomeOK, await(t, h, m, ended).Outcome)
-	require.Equal(t, broker.OutcomePreempted, watch(t, s, l).Outcome)
-	j, _, err := cluster.API.Jobs().Info(l.Name, (&api.QueryOptions{Namespace: cluster.Namespace}).WithContext(t.Context()))
-	require.NoError(t, err)
-	require.True(t, *j.Stop)
-}
-
 func TestWatchListsOnceForAllAndNotAtAllWhileNothingHappens(t *testing.T) { //nolint:paralleltest // it needs a quiet agent
 	s := open(t, settings(t))
 	var ls []broker.Launch
@@ -239,29 +160,16 @@ func TestWatchListsOnceForAllAndNotAtAllWhileNothingHappens(t *testing.T) { //no
 		require.Len(t, sts, len(ls))
 		return s.Requests() - before
 	}
-	require.LessOrEqual(t, count(), int64(4), "three lists, and an event stream that opens meanwhile")
-	require.Eventually(t, func() bool { return count() == 0 }, pollFor, pollEach, "the event stream is silent")
+	const followers = 3 // an event stream and two blocking queries, which may be asked anew meanwhile
+	require.LessOrEqual(t, count(), int64(3+followers), "three lists")
+	require.Eventually(t, func() bool { return count() == 0 }, pollFor, pollEach, "nothing changed")
 	require.NoError(t, s.Cancel(t.Context(), ls[3]))
-	require.Equal(t, int64(3), count(), "it says that something changed")
+	n := count()
+	require.GreaterOrEqual(t, n, int64(3), "something changed")
+	require.LessOrEqual(t, n, int64(3+followers))
 	for _, l := range ls {
 		require.NoError(t, s.Cancel(t.Context(), l))
 	}
-}
-
-func TestWithoutAnEventStreamEveryWatchLists(t *testing.T) {
-	t.Parallel()
-	c := settings(t)
-	c.CallTimeout = 5 * time.Second
-	c.Relist = time.Nanosecond
-	s, l := open(t, c), launch(t)
-	l.Hold = true
-	require.NoError(t, s.Submit(t.Context(), l))
-	for range 3 {
-		before := s.Requests()
-		watch(t, s, l)
-		require.GreaterOrEqual(t, s.Requests()-before, int64(3))
-	}
-	require.NoError(t, s.Cancel(t.Context(), l))
 }
 
 func TestALaunchThatNomadForgotIsNotStartedAgain(t *testing.T) {
@@ -284,28 +192,6 @@ func TestALaunchThatNomadForgotIsNotStartedAgain(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))
 	require.NoError(t, err)
 	require.Equal(t, "start\n", string(b))
-}
-
-func TestATokenThatExpiredIsToldFromAnOutageAndRenewedInItsFile(t *testing.T) {
-	t.Parallel()
-	c := settings(t)
-	c.TokenFile = tokenFile(t, cluster.Namespace, 2*time.Second)
-	s, l := open(t, c), launch(t)
-	l.Hold = true
-	require.NoError(t, s.Submit(t.Context(), l))
-	var err error
-	require.Eventually(t, func() bool {
-		_, err = s.Find(t.Context(), l)
-		return err != nil
-	}, pollFor, pollEach)
-	require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
-	require.Equal(t, "scheduler_token_refused", broker.CodeOf(err))
-	require.Equal(t, "scheduler_token_refused", broker.CodeOf(s.Submit(t.Context(), launch(t))))
-	secret, err := cluster.Token(context.Background(), cluster.Namespace, 0)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(c.TokenFile, []byte(secret), 0o600))
-	require.Equal(t, agent.SchedulerQueued, watch(t, s, l).State)
-	require.NoError(t, s.Cancel(t.Context(), l))
 }
 
 func TestATokenOfAnotherNamespaceIsRefused(t *testing.T) {

@@ -102,13 +102,22 @@ func state(s seen) agent.SchedulerState {
 	return agent.SchedulerEnded
 }
 
-// replaceable reports whether Nomad places a launch once more, though it allows
-// no rescheduling: its allocation was lost, preempted, drained or stopped by
-// itself.
+// replaceable reports whether Nomad starts a launch once more, though it allows
+// no restart and no rescheduling: its allocation was lost, preempted, drained,
+// stopped by itself, or its task was restarted by an operator.
 func replaceable(s seen) bool {
 	a := s.first()
 	leaving, _ := desired(a.DesiredStatus)
-	return leaving || a.ClientStatus == api.AllocClientStatusLost || len(s.allocs) > 1
+	return leaving || a.ClientStatus == api.AllocClientStatusLost || len(s.allocs) > 1 || restarted(a)
+}
+
+// restarted reports whether somebody made Nomad restart a task where it was. No
+// job allows it; an operator may still force it.
+func restarted(a *api.AllocationListStub) bool {
+	t := a.TaskStates[taskName]
+	return t != nil && (t.Restarts > 0 || slices.ContainsFunc(t.Events, func(e *api.TaskEvent) bool {
+		return e.Type == api.TaskRestarting || e.Type == api.TaskRestartSignal
+	}))
 }
 
 // pending reports whether an evaluation is under way.
@@ -150,6 +159,9 @@ func outcome(s seen, gpus int, limit time.Duration) (broker.Outcome, int) {
 	}
 	if a.ClientStatus == api.AllocClientStatusLost {
 		return broker.OutcomeNodeFail, 0
+	}
+	if restarted(a) {
+		return broker.OutcomePreempted, 0 // its one start was taken from it
 	}
 	t := a.TaskStates[taskName]
 	if t == nil {

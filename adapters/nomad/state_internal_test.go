@@ -118,6 +118,7 @@ func TestEveryEndOfATaskHasAnOutcome(t *testing.T) {
 		{"preempted by an allocation", api.AllocationListStub{ClientStatus: "complete", DesiredStatus: "stop", PreemptedByAllocation: "x", TaskStates: task(false, 1, nil, "Started", "Killing")}, broker.OutcomePreempted, 0},
 		{"preempted before it started", api.AllocationListStub{ClientStatus: "complete", DesiredStatus: "evict"}, broker.OutcomePreempted, 0},
 		{"drained", api.AllocationListStub{ClientStatus: "complete", DesiredStatus: "stop", DesiredDescription: migrated, TaskStates: task(false, 1, nil, "Started", "Killing", "Killed")}, broker.OutcomePreempted, 0},
+		{"an operator restarted it", api.AllocationListStub{ClientStatus: "running", DesiredStatus: "run", TaskStates: task(false, 1, code("0", "15"), "Started", "Restart Signaled", "Terminated", "Restarting", "Started")}, broker.OutcomePreempted, 0},
 		{"its node was lost", api.AllocationListStub{ClientStatus: "lost", DesiredStatus: "stop", TaskStates: task(false, 1, nil, "Started")}, broker.OutcomeNodeFail, 0},
 		{"the driver failed", api.AllocationListStub{ClientStatus: "failed", TaskStates: task(true, 0, nil, "Received", "Task Setup", "Driver Failure", "Not Restarting")}, broker.OutcomeLaunchFailed, 0},
 		{"its set-up failed", api.AllocationListStub{ClientStatus: "failed", TaskStates: task(true, 0, nil, "Received", "Setup Failure")}, broker.OutcomeLaunchFailed, 0},
@@ -202,5 +203,38 @@ func TestWhyALaunchWaitsIsSaidInNomadsWords(t *testing.T) {
 		w := waiting(s)
 		require.Equal(t, want, w.Words)
 		require.True(t, w.Code.Known(), want)
+	}
+}
+
+func TestEveryCauseOfABlockedEvaluationHasACode(t *testing.T) {
+	t.Parallel()
+	one := func(k string) map[string]int { return map[string]int{k: 1} }
+	for name, c := range map[string]struct {
+		m    *api.AllocationMetric
+		eval api.Evaluation
+		want broker.WaitCode
+	}{
+		"GPUs in use":          {m: &api.AllocationMetric{NodesEvaluated: 1, NodesExhausted: 1, DimensionExhausted: one("devices: no devices match request")}, want: broker.WaitResources},
+		"memory in use":        {m: &api.AllocationMetric{NodesEvaluated: 1, NodesExhausted: 1, DimensionExhausted: one("memory")}, want: broker.WaitResources},
+		"a class in use":       {m: &api.AllocationMetric{NodesEvaluated: 1, ClassExhausted: one("big")}, want: broker.WaitResources},
+		"in use and not there": {m: &api.AllocationMetric{NodesEvaluated: 2, DimensionExhausted: one("cpu"), ConstraintFiltered: one("missing devices")}, want: broker.WaitResources},
+		"no healthy GPUs":      {m: &api.AllocationMetric{NodesEvaluated: 1, NodesFiltered: 1, ConstraintFiltered: one("missing devices")}, want: broker.WaitGPUsUnavailable},
+		"no driver":            {m: &api.AllocationMetric{NodesEvaluated: 1, NodesFiltered: 1, ConstraintFiltered: one("missing drivers")}, want: broker.WaitNodeUnavailable},
+		"a constraint":         {m: &api.AllocationMetric{NodesEvaluated: 1, ConstraintFiltered: one("${attr.kernel.name} = windows")}, want: broker.WaitNodeUnavailable},
+		"a class filtered":     {m: &api.AllocationMetric{NodesEvaluated: 1, ClassFiltered: one("big")}, want: broker.WaitNodeUnavailable},
+		"an empty pool":        {m: &api.AllocationMetric{NodesAvailable: map[string]int{"dc1": 0}}, want: broker.WaitNodeUnavailable},
+		"held":                 {m: &api.AllocationMetric{NodesEvaluated: 1, NodesFiltered: 1, ConstraintFiltered: one("${node.unique.name} = held")}, want: broker.WaitHeld},
+		"a quota":              {m: &api.AllocationMetric{NodesEvaluated: 1, QuotaExhausted: []string{"gpu"}}, want: broker.WaitLimitAccount},
+		"a quota reached":      {eval: api.Evaluation{QuotaLimitReached: "gpu"}, want: broker.WaitLimitAccount},
+		"others came first":    {eval: api.Evaluation{TriggeredBy: "max-plan-attempts"}, want: broker.WaitPriority},
+		"nobody says":          {m: &api.AllocationMetric{NodesEvaluated: 1}, want: broker.WaitUnknown},
+		"nothing at all":       {want: broker.WaitUnknown},
+	} {
+		e := c.eval
+		e.Status = api.EvalStatusBlocked
+		if c.m != nil {
+			e.FailedTGAllocs = map[string]*api.AllocationMetric{groupName: c.m}
+		}
+		require.Equal(t, c.want, waiting(seen{evals: []*api.Evaluation{&e}}).Code, name)
 	}
 }

@@ -24,6 +24,9 @@ func (s *Scheduler) Submit(ctx context.Context, l broker.Launch) error {
 	defer s.hold(l.Name)()
 	confirmed := s.confirmed(l)
 	if !confirmed {
+		if err := s.nowhereElse(ctx, l); err != nil {
+			return err
+		}
 		if err := s.register(ctx, l); err != nil {
 			return err
 		}
@@ -43,6 +46,29 @@ func (s *Scheduler) Submit(ctx context.Context, l broker.Launch) error {
 	return s.readBack(ctx, ours, l)
 }
 
+// nowhereElse ends and refuses a launch that is there in a namespace other than
+// its account's: the site gave the account another one meanwhile.
+func (s *Scheduler) nowhereElse(ctx context.Context, l broker.Launch) error {
+	if s.cfg.listed() != api.AllNamespacesNamespace {
+		return nil
+	}
+	jobs, err := s.jobs(ctx, map[string]string{"prefix": l.Name})
+	if err != nil {
+		return err
+	}
+	home := s.cfg.namespaceOf(l.Account)
+	for _, j := range jobs {
+		if j.ID != l.Name || j.Namespace == home || j.Meta[metaOrder] != string(l.OrderDigest) {
+			continue
+		}
+		if err := s.deregister(ctx, j.Namespace, j.ID); err != nil {
+			return err
+		}
+		return refused("launch_elsewhere", j.Namespace, "a launch that is in one namespace is not started in another")
+	}
+	return nil
+}
+
 func nameTaken(l broker.Launch) error {
 	return refused("launch_name_taken", l.Name, "a launch's name belongs to one order and one account")
 }
@@ -53,7 +79,7 @@ func (s *Scheduler) register(ctx context.Context, l broker.Launch) error {
 	if err := s.cfg.Step("marked"); err != nil {
 		return unavailable("submit", err)
 	}
-	q, done, err := s.write(ctx)
+	q, done, err := s.write(ctx, s.cfg.namespaceOf(l.Account))
 	if err != nil {
 		return err
 	}
@@ -62,7 +88,7 @@ func (s *Scheduler) register(ctx context.Context, l broker.Launch) error {
 	if err == nil {
 		err = s.cfg.Step("answered")
 	}
-	s.hint.changed()
+	s.changed()
 	switch {
 	case err == nil:
 		if resp.Warnings != "" {
@@ -82,7 +108,7 @@ func (s *Scheduler) readBack(ctx context.Context, j *api.Job, l broker.Launch) e
 	if ok {
 		return nil
 	}
-	if err := s.deregister(ctx, l.Name); err != nil {
+	if err := s.deregister(ctx, s.cfg.namespaceOf(l.Account), l.Name); err != nil {
 		return err
 	}
 	n := 0
@@ -105,17 +131,17 @@ func (s *Scheduler) Cancel(ctx context.Context, l broker.Launch) error {
 	if (j.Stop != nil && *j.Stop) || (j.Status != nil && *j.Status == jobDead) {
 		return nil
 	}
-	return s.deregister(ctx, l.Name)
+	return s.deregister(ctx, s.cfg.namespaceOf(l.Account), l.Name)
 }
 
 // deregister stops a job and purges nothing: what it used is read from it.
-func (s *Scheduler) deregister(ctx context.Context, name string) error {
-	q, done, err := s.write(ctx)
+func (s *Scheduler) deregister(ctx context.Context, namespace, name string) error {
+	q, done, err := s.write(ctx, namespace)
 	if err != nil {
 		return err
 	}
 	defer done()
-	defer s.hint.changed()
+	defer s.changed()
 	if _, _, err := s.client.Jobs().Deregister(name, false, q); err != nil && classOf(err) != classUnknown {
 		return translate("end the job", err)
 	}

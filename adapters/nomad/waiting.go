@@ -34,20 +34,30 @@ func waiting(s seen) broker.Waiting {
 	return broker.Wait(broker.WaitNotEvaluated, "waiting for an evaluation", time.Time{})
 }
 
+// What Nomad calls its reasons.
+const (
+	missingGPUs = "missing devices"
+	conflicts   = "max-plan-attempts" // an evaluation whose plan lost against others
+)
+
 // code says what a blocked evaluation waits for: what is exhausted is in use,
-// what is filtered is not there.
+// what is filtered is not there. It is total.
 func code(e *api.Evaluation) broker.WaitCode {
 	m := e.FailedTGAllocs[groupName]
 	switch {
+	case len(e.QuotaLimitReached) > 0, m != nil && len(m.QuotaExhausted) > 0:
+		return broker.WaitLimitAccount
+	case m == nil && e.TriggeredBy == conflicts:
+		return broker.WaitPriority
 	case m == nil:
 		return broker.WaitUnknown
-	case len(m.QuotaExhausted) > 0:
-		return broker.WaitLimitAccount
-	case len(m.DimensionExhausted) > 0:
+	case m.ConstraintFiltered[heldNode] > 0:
+		return broker.WaitHeld
+	case m.NodesExhausted > 0, len(m.DimensionExhausted) > 0, len(m.ClassExhausted) > 0:
 		return broker.WaitResources
-	case m.ConstraintFiltered["missing devices"] > 0:
+	case m.ConstraintFiltered[missingGPUs] > 0:
 		return broker.WaitGPUsUnavailable
-	case m.NodesEvaluated == 0, len(m.ConstraintFiltered) > 0:
+	case m.NodesFiltered > 0, len(m.ConstraintFiltered) > 0, len(m.ClassFiltered) > 0, m.NodesEvaluated == 0:
 		return broker.WaitNodeUnavailable
 	}
 	return broker.WaitUnknown
@@ -55,10 +65,16 @@ func code(e *api.Evaluation) broker.WaitCode {
 
 // blocked reads the metrics of a placement that failed.
 func blocked(e *api.Evaluation) string {
-	m := e.FailedTGAllocs[groupName]
-	if m == nil {
-		return e.StatusDescription
+	if m := e.FailedTGAllocs[groupName]; m != nil {
+		if words := metrics(m); words != "" {
+			return words
+		}
 	}
+	return e.StatusDescription
+}
+
+// metrics says what a placement lacked, "" when it does not say.
+func metrics(m *api.AllocationMetric) string {
 	var words []string
 	say := func(what string, by map[string]int) {
 		for _, k := range slices.Sorted(maps.Keys(by)) {
@@ -70,11 +86,8 @@ func blocked(e *api.Evaluation) string {
 	if len(m.QuotaExhausted) > 0 {
 		words = append(words, "quota exhausted: "+strings.Join(m.QuotaExhausted, ", "))
 	}
-	if len(words) == 0 {
-		if m.NodesEvaluated == 0 {
-			return "no node is eligible"
-		}
-		return e.StatusDescription
+	if len(words) == 0 && m.NodesEvaluated == 0 {
+		return "no node is eligible"
 	}
 	return strings.Join(words, "; ")
 }
@@ -90,7 +103,7 @@ func nodes(n int) string {
 // it was looked at. Nomad does not look again by itself when they heal.
 func missingDevices(s seen) bool {
 	for _, e := range s.evals {
-		if m := e.FailedTGAllocs[groupName]; e.Status == api.EvalStatusBlocked && m != nil && m.ConstraintFiltered["missing devices"] > 0 {
+		if m := e.FailedTGAllocs[groupName]; e.Status == api.EvalStatusBlocked && m != nil && m.ConstraintFiltered[missingGPUs] > 0 {
 			return true
 		}
 	}

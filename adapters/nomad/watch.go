@@ -15,56 +15,66 @@ import (
 // rest have their turn in the next.
 const forceMax = 8
 
-// world is one listing of the namespace. The job list is read first and the
-// allocations last: a job that was stopped, and whose evaluations are done, has
-// all its allocations in it.
+// place is where a job lies: two namespaces may each have one of that id.
+type place struct{ namespace, id string }
+
+// world is one listing of the site's namespaces. The job list is read first and
+// the allocations last: a job that was stopped, and whose evaluations are done,
+// has all its allocations in it.
 type world struct {
 	at    time.Time
-	gen   uint64
-	jobs  map[string]*api.JobListStub
-	evals map[string][]*api.Evaluation
-	alloc map[string][]*api.AllocationListStub
+	gens  gens
+	jobs  map[place]*api.JobListStub
+	evals map[place][]*api.Evaluation
+	alloc map[place][]*api.AllocationListStub
 }
 
-func (w *world) seen(id string) seen {
-	j := w.jobs[id]
-	return seen{stopped: j.Stop, status: j.Status, allocs: w.alloc[id], evals: w.evals[id]}
+func (w *world) seen(p place) seen {
+	j := w.jobs[p]
+	return seen{stopped: j.Stop, status: j.Status, allocs: w.alloc[p], evals: w.evals[p]}
 }
 
-// look lists the namespace, or one job of it. stub is that job as it was read.
+// jobs lists the jobs of the site's namespaces.
+func (s *Scheduler) jobs(ctx context.Context, params map[string]string) ([]*api.JobListStub, error) {
+	return list(ctx, s, "list jobs", s.cfg.listed(), "", params, func(q *api.QueryOptions) ([]*api.JobListStub, *api.QueryMeta, error) {
+		return s.client.Jobs().ListOptions(&api.JobListOptions{Fields: &api.JobListFields{Meta: true}}, q)
+	})
+}
+
+// look lists the site's namespaces, or one job. stub is that job as it was read.
 func (s *Scheduler) look(ctx context.Context, stub *api.JobListStub) (*world, error) {
 	w := &world{
-		at: s.cfg.Now(), gen: s.hint.now(),
-		jobs: map[string]*api.JobListStub{}, evals: map[string][]*api.Evaluation{}, alloc: map[string][]*api.AllocationListStub{},
+		at: s.cfg.Now(), gens: s.gens(),
+		jobs: map[place]*api.JobListStub{}, evals: map[place][]*api.Evaluation{}, alloc: map[place][]*api.AllocationListStub{},
 	}
-	only := ""
+	namespace, only := s.cfg.listed(), ""
 	if stub != nil {
-		w.jobs[stub.ID] = stub
-		only = fmt.Sprintf(`JobID == "%s"`, stub.ID)
+		w.jobs[place{stub.Namespace, stub.ID}] = stub
+		namespace, only = stub.Namespace, fmt.Sprintf(`JobID == "%s"`, stub.ID)
 	} else {
-		jobs, err := list(ctx, s, "list jobs", "", nil, func(q *api.QueryOptions) ([]*api.JobListStub, *api.QueryMeta, error) {
-			return s.client.Jobs().ListOptions(&api.JobListOptions{Fields: &api.JobListFields{Meta: true}}, q)
-		})
+		jobs, err := s.jobs(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
 		for _, j := range jobs {
-			w.jobs[j.ID] = j
+			w.jobs[place{j.Namespace, j.ID}] = j
 		}
 	}
-	evals, err := list(ctx, s, "list evaluations", and(`Status == "blocked" or Status == "pending"`, only), nil, s.client.Evaluations().List)
+	evals, err := list(ctx, s, "list evaluations", namespace, and(`Status == "blocked" or Status == "pending"`, only), nil, s.client.Evaluations().List)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range evals {
-		w.evals[e.JobID] = append(w.evals[e.JobID], e)
+		p := place{e.Namespace, e.JobID}
+		w.evals[p] = append(w.evals[p], e)
 	}
-	allocs, err := list(ctx, s, "list allocations", only, map[string]string{"resources": "true"}, s.client.Allocations().List)
+	allocs, err := list(ctx, s, "list allocations", namespace, only, map[string]string{"resources": "true"}, s.client.Allocations().List)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range allocs {
-		w.alloc[a.JobID] = append(w.alloc[a.JobID], a)
+		p := place{a.Namespace, a.JobID}
+		w.alloc[p] = append(w.alloc[p], a)
 	}
 	return w, nil
 }
@@ -78,7 +88,7 @@ func and(a, b string) string {
 
 // info reads the job of a name: ours, when it is, and whosever is there.
 func (s *Scheduler) info(ctx context.Context, l broker.Launch) (ours, there *api.Job, err error) {
-	q, done, err := s.query(ctx)
+	q, done, err := s.query(ctx, s.cfg.namespaceOf(l.Account))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,7 +122,7 @@ func (s *Scheduler) find(ctx context.Context, l broker.Launch) (seen, bool, erro
 	if err != nil || j == nil {
 		return seen{}, false, err
 	}
-	stub := &api.JobListStub{ID: l.Name}
+	stub := &api.JobListStub{ID: l.Name, Namespace: s.cfg.namespaceOf(l.Account)}
 	if j.Stop != nil {
 		stub.Stop = *j.Stop
 	}
@@ -123,7 +133,7 @@ func (s *Scheduler) find(ctx context.Context, l broker.Launch) (seen, bool, erro
 	if err != nil {
 		return seen{}, false, err
 	}
-	return w.seen(l.Name), true, nil
+	return w.seen(place{stub.Namespace, stub.ID}), true, nil
 }
 
 // Find returns how a launch stands. One that Nomad confirmed to this process and
@@ -143,7 +153,7 @@ func (s *Scheduler) Find(ctx context.Context, l broker.Launch) (agent.Status, er
 }
 
 // Watch returns the statuses of the launches that Nomad knows: three lists
-// however many there are, and none at all while the event stream is silent.
+// however many there are, and none at all while nothing changed.
 func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Status, error) {
 	if len(ls) == 0 {
 		return nil, nil
@@ -155,11 +165,12 @@ func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Stat
 	var out []agent.Status
 	forced := 0
 	for _, l := range ls {
-		j, ok := w.jobs[l.Name]
+		p := place{s.cfg.namespaceOf(l.Account), l.Name}
+		j, ok := w.jobs[p]
 		if !ok || j.Meta[metaOrder] != string(l.OrderDigest) {
 			continue
 		}
-		got := w.seen(l.Name)
+		got := w.seen(p)
 		st := s.judge(ctx, l, got)
 		if st.State == agent.SchedulerQueued && forced < forceMax && missingDevices(got) && s.force(ctx, l) {
 			forced++
@@ -178,7 +189,7 @@ func (s *Scheduler) listing(ctx context.Context) (*world, error) {
 	s.mu.Lock()
 	w := s.cached
 	s.mu.Unlock()
-	if w != nil && s.hint.quiet(w.gen) && s.cfg.Now().Sub(w.at) < s.cfg.Relist {
+	if w != nil && s.unchanged(w) {
 		return w, nil
 	}
 	w, err := s.look(ctx, nil)
@@ -205,7 +216,7 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) agent.
 	late := a != nil && st.State == agent.SchedulerRunning && overtime(a, s.cfg.Now(), limit)
 	again := a != nil && allocState(a) != agent.SchedulerUnknown && replaceable(got)
 	if (short && st.State != agent.SchedulerEnded || late || again) && !got.stopped {
-		if err := s.deregister(ctx, l.Name); err != nil {
+		if err := s.deregister(ctx, s.cfg.namespaceOf(l.Account), l.Name); err != nil {
 			s.cfg.Log.WarnContext(ctx, "end a launch", "job", l.Name, "error", err)
 		} else if st.State == agent.SchedulerRunning || st.State == agent.SchedulerQueued {
 			st.State = agent.SchedulerEnding
@@ -220,7 +231,7 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) agent.
 	case agent.SchedulerQueued:
 		st.Waiting = waiting(got)
 	case agent.SchedulerUnknown:
-		s.unknowns.Add(1)
+		s.cfg.OnUnknown()
 		s.cfg.Log.WarnContext(ctx, "unknown state", "job", l.Name, "status", got.status)
 	case agent.SchedulerRunning, agent.SchedulerEnding, agent.SchedulerGone:
 	}
@@ -248,7 +259,7 @@ func (s *Scheduler) force(ctx context.Context, l broker.Launch) bool {
 	if !ok {
 		return false // it was looked at a moment ago
 	}
-	q, done, err := s.write(ctx)
+	q, done, err := s.write(ctx, s.cfg.namespaceOf(l.Account))
 	if err == nil {
 		defer done()
 		_, _, err = s.client.Jobs().ForceEvaluate(l.Name, q)

@@ -51,6 +51,7 @@ type Metrics struct {
 	transitions *prometheus.CounterVec
 	outcomes    *prometheus.CounterVec
 	calls       *prometheus.CounterVec
+	unknown     *prometheus.CounterVec
 	call        *prometheus.HistogramVec
 
 	mu    sync.Mutex
@@ -82,12 +83,13 @@ func New(version string) *Metrics {
 		transitions: counter("valico_attempt_transitions_total", "States that attempts came into.", "site", "to"),
 		outcomes:    counter("valico_attempt_outcomes_total", "Attempts that ended.", "site", "outcome"),
 		calls:       counter("valico_agent_calls_total", "Calls to the agents of sites.", "site", "call", "result"),
+		unknown:     counter("valico_scheduler_unknown_states_total", "Words of a site's scheduler that its adapter does not know; the jobs are watched on.", "site"),
 		call:        prometheus.NewHistogramVec(histogram("valico_agent_call_seconds", "Time of one call to an agent.", 0.0005, 2, 16), []string{"site", "call"}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "valico_build_info", Help: "The broker's version; always 1."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(build, m.evaluations, m.evaluation, m.reasons, m.decisions, m.refused, m.commits, m.commit, m.requests,
-		m.claims, m.claimed, m.claimedAt, m.transitions, m.outcomes, m.calls, m.call,
+		m.claims, m.claimed, m.claimedAt, m.transitions, m.outcomes, m.calls, m.call, m.unknown,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.begin()
 	return m
@@ -125,6 +127,7 @@ func (m *Metrics) NameSite(id broker.SiteID, name string) {
 		return
 	}
 	m.sites[id] = name
+	m.unknown.WithLabelValues(name)
 	for _, o := range broker.Outcomes() {
 		m.outcomes.WithLabelValues(name, string(o))
 	}
@@ -134,6 +137,9 @@ func (m *Metrics) NameSite(id broker.SiteID, name string) {
 		}
 	}
 }
+
+// UnknownState counts a word of a site's scheduler that its adapter does not know.
+func (m *Metrics) UnknownState(id broker.SiteID) { m.unknown.WithLabelValues(m.site(id)).Inc() }
 
 func (m *Metrics) site(id broker.SiteID) string {
 	m.mu.Lock()

@@ -69,6 +69,7 @@ type NomadConfig struct {
 	ServerName  string            `yaml:"server_name"`
 	TokenFile   string            `yaml:"token_file"` // read for each request, so it can be renewed
 	Namespace   string            `yaml:"namespace"`  // of this site's jobs alone
+	Namespaces  map[string]string `yaml:"namespaces"` // instead: each account's, one for each tenant; a name says nothing
 	Region      string            `yaml:"region"`
 	NodePool    string            `yaml:"node_pool"`
 	Datacenters []string          `yaml:"datacenters"`
@@ -142,6 +143,9 @@ func (c Config) Validate() error {
 	for name, n := range c.Nomad {
 		if n.Address == "" {
 			bad("nomad."+name+".address", "required: the URL of a Nomad server")
+		}
+		if n.Namespace != "" && len(n.Namespaces) > 0 {
+			bad("nomad."+name+".namespaces", "a site has one namespace, or one for each account, not both")
 		}
 		if _, ok := c.Slurm[name]; ok {
 			bad("nomad."+name, "the site is configured under slurm too")

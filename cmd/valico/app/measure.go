@@ -36,6 +36,9 @@ func measured(ctx context.Context, s broker.Site) (broker.Site, error) {
 			Rule: "a job runs at most 366 days and is killed at most a day after it was asked to end", Help: "correct the site file", Who: "the site operator",
 		}
 	}
+	if err := nomadNodes(s); err != nil {
+		return s, err
+	}
 	if s.Scheduler == schedulerLocal {
 		isolation, _ := sandbox.Available(ctx)
 		s.Isolation = broker.Isolation(isolation)
@@ -64,6 +67,9 @@ func (p probe) Check(ctx context.Context, s broker.Site) ([]wire.Check, error) {
 			Name: "namespaces", OK: isolation == sandbox.IsolationUserNS, Found: string(isolation),
 			Help: "unprivileged user namespaces are off here: " + why,
 		}, processTable())
+	}
+	if s.Scheduler == schedulerNomad {
+		out = append(out, p.app.nomadChecks(ctx, s)...)
 	}
 	_, err = os.ReadDir(filepath.Join(dir, "quarantine"))
 	out = append(out, wire.Check{Name: "sealing", OK: err == nil, Found: "a folder of the agent alone", Help: "the agent makes it when it starts"})

@@ -39,7 +39,7 @@ func (l *Lab) prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, name := range []string{l.Namespace, Stranger} {
+	for _, name := range append([]string{l.Namespace, Stranger}, l.Tenants...) {
 		if err := l.until(ctx, "namespace", func() error {
 			_, err := l.API.Namespaces().Register(&api.Namespace{Name: name}, (&api.WriteOptions{}).WithContext(ctx))
 			return err //nolint:wrapcheck // until names it
@@ -117,6 +117,27 @@ func (l *Lab) Token(ctx context.Context, namespace string, ttl time.Duration) (s
 	policy := "jobs-" + namespace
 	rules := fmt.Sprintf("namespace %q {\n  capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"]\n}\n", namespace)
 	if _, err := l.API.ACLPolicies().Upsert(&api.ACLPolicy{Name: policy, Rules: rules}, w()); err != nil {
+		return "", fmt.Errorf("make a policy: %w", err)
+	}
+	t, _, err := l.API.ACLTokens().Create(&api.ACLToken{Type: "client", Policies: []string{policy}, ExpirationTTL: ttl}, w())
+	if err != nil {
+		return "", fmt.Errorf("make a token: %w", err)
+	}
+	return t.SecretID, nil
+}
+
+// SiteToken makes a token as a site's agent has it: it may submit and read jobs of
+// some namespaces, and read nodes and the agent, for a time; 0 for as long as the
+// lab lives.
+func (l *Lab) SiteToken(ctx context.Context, ttl time.Duration, namespaces ...string) (string, error) {
+	w := func() *api.WriteOptions { return (&api.WriteOptions{}).WithContext(ctx) }
+	var rules strings.Builder
+	rules.WriteString("node { policy = \"read\" }\nagent { policy = \"read\" }\n")
+	for _, ns := range namespaces {
+		fmt.Fprintf(&rules, "namespace %q {\n  capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"]\n}\n", ns)
+	}
+	policy := "site-" + strings.Join(namespaces, "-")
+	if _, err := l.API.ACLPolicies().Upsert(&api.ACLPolicy{Name: policy, Rules: rules.String()}, w()); err != nil {
 		return "", fmt.Errorf("make a policy: %w", err)
 	}
 	t, _, err := l.API.ACLTokens().Create(&api.ACLToken{Type: "client", Policies: []string{policy}, ExpirationTTL: ttl}, w())

@@ -20,12 +20,13 @@ import (
 
 // Lab is a running agent.
 type Lab struct {
-	Dir       string // everything of the lab
-	Site      string // an empty folder for a site, which every account may pass through
-	Address   string // of the HTTP API
-	Namespace string // one to use; "stranger" is another
-	GPUType   string // model of the emulated GPUs
-	GPUs      int    // how many the one node has
+	Dir       string   // everything of the lab
+	Site      string   // an empty folder for a site, which every account may pass through
+	Address   string   // of the HTTP API
+	Namespace string   // one to use; "stranger" is another
+	Tenants   []string // two more, for two tenants
+	GPUType   string   // model of the emulated GPUs
+	GPUs      int      // how many the one node has
 	Users     map[string]int
 	API       *api.Client // with the management token
 	Secret    string      // the management token
@@ -66,7 +67,7 @@ func Start(ctx context.Context, log io.Writer) (*Lab, error) {
 
 func start(ctx context.Context, bin string) (*Lab, error) {
 	l := &Lab{
-		Namespace: "site", GPUType: "H100", GPUs: 4, Users: map[string]int{"nomadlab1": 61101, "nomadlab2": 61102},
+		Namespace: "site", Tenants: []string{"t-7f3a", "t-91c0"}, GPUType: "H100", GPUs: 4, Users: map[string]int{"nomadlab1": 61101, "nomadlab2": 61102},
 		bin: bin, ended: make(chan struct{}),
 	}
 	if err := l.makeFolder(ctx); err != nil {
