@@ -44,8 +44,8 @@ func (b *bench) loop() *dispatch.Dispatcher {
 func (b *bench) turn(n int) {
 	b.t.Helper()
 	for range n {
-		_, _ = b.d.Turn(b.t.Context()) // a failed turn is what some tests are about
-		<-time.After(2 * time.Second)  // fake time
+		_ = b.d.Turn(b.t.Context())   // a failed turn is what some tests are about
+		<-time.After(2 * time.Second) // fake time
 	}
 }
 

@@ -1,9 +1,12 @@
 // Package dispatch moves admitted attempts on: package the image, clear it,
 // sign the work order, hand it to a site, watch it and settle it.
 //
-// Its one loop claims attempts that are due, under a lease with a fencing
-// token, takes each as far as it will go, and gives it back with the time at
-// which it is due again:
+// Two loops claim attempts under a lease with a fencing token. One begins those
+// whose turn it is, in the order of package queue and as many as a site has room
+// for, and gives each back once it is at its site. The other keeps those at a
+// site in hand and watches them at full rate, by one question a site, whatever
+// waits for its turn; an attempt of which there is nothing new costs the record
+// nothing but its lease:
 //
 //	packaging ─ Packager ─▶ clearing ─ Clearer + Ledger + OrderSigner ─▶ ready
 //	ready ─▶ submitting ─ Site.Start ─▶ queued … running … sealing ─ Site.Reports ─▶ done

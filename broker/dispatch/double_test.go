@@ -132,6 +132,18 @@ func (m *memory) Release(_ context.Context, rs []dispatch.Released) error {
 	return nil
 }
 
+func (m *memory) Cancelled(context.Context) ([]broker.AttemptID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []broker.AttemptID
+	for id, r := range m.rows {
+		if r.cancel && r.attempt.State.Submitted() {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
 func (m *memory) Advance(_ context.Context, c dispatch.Claimed, ch dispatch.Change) (broker.Attempt, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

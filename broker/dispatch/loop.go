@@ -31,7 +31,7 @@ type Config struct {
 	Lease    time.Duration // 30 s
 	Poll     time.Duration // how often a submitted attempt is asked after; 500 ms
 	Retry    time.Duration // how long after a fault an attempt is due again; 2 s
-	Batch    int           // claims per turn; 256
+	Batch    int           // attempts at a site that are claimed at once; 1000
 	Workers  int           // attempts packaged, cleared and started at once; 4
 	KeyEpoch int           // of the order key; 1
 	// StartWithin is how long after clearance a site may start the order; 15 min.
@@ -46,8 +46,10 @@ type Config struct {
 // Dispatcher runs the loop. It is safe for concurrent use.
 type Dispatcher struct {
 	Parts
-	cfg  Config
-	kick chan struct{}
+	cfg     Config
+	kick    chan struct{} // there may be an attempt to begin
+	look    chan struct{} // there may be one to watch
+	watched *hands
 }
 
 // New makes a Dispatcher.
@@ -68,7 +70,7 @@ func New(p Parts, c Config) (*Dispatcher, error) {
 		c.Owner = broker.NewID[string]("own")
 	}
 	if c.Batch <= 0 {
-		c.Batch = 256
+		c.Batch = 1000
 	}
 	if c.Workers <= 0 {
 		c.Workers = 4
@@ -85,93 +87,116 @@ func New(p Parts, c Config) (*Dispatcher, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	return &Dispatcher{Parts: p, cfg: c, kick: make(chan struct{}, 1)}, nil
+	d := &Dispatcher{Parts: p, cfg: c, kick: make(chan struct{}, 1), look: make(chan struct{}, 1)}
+	d.watched = newHands(d)
+	return d, nil
 }
 
-// Kick makes the loop look for work now instead of at its next turn.
+// Kick makes both loops look for work now instead of at their next turn.
 func (d *Dispatcher) Kick() {
+	wake(d.kick)
+	wake(d.look)
+}
+
+func wake(c chan struct{}) {
 	select {
-	case d.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// Run turns the loop until ctx ends and returns its cause. Faults of parts are
+// Run turns both loops until ctx ends and returns its cause. Faults of parts are
 // logged and retried; only ctx ends it.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.loop(ctx, "begin attempts", d.kick, d.begin) })
+	wg.Go(func() { d.loop(ctx, "watch attempts", d.look, d.watch) })
+	wg.Wait()
+	d.leave(context.WithoutCancel(ctx))
+	return context.Cause(ctx)
+}
+
+// loop calls pass at every poll, when it is woken, and at once while there is
+// more to do.
+func (d *Dispatcher) loop(ctx context.Context, name string, woken <-chan struct{}, pass func(context.Context) (more bool, err error)) {
 	t := time.NewTicker(d.cfg.Poll)
 	defer t.Stop()
 	for {
-		n, err := d.Turn(ctx)
+		more, err := pass(ctx)
 		if err != nil && ctx.Err() == nil {
-			d.cfg.Log.WarnContext(ctx, "dispatch turn", "error", err)
+			d.cfg.Log.WarnContext(ctx, "dispatch", "pass", name, "error", err)
 		}
-		if n == d.cfg.Batch && err == nil {
-			continue // there is more
+		if more && err == nil && ctx.Err() == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return
 		case <-t.C:
-		case <-d.kick:
+		case <-woken:
 		}
 	}
 }
 
-// live are the states that the loop works on.
-func live() []broker.AttemptState {
+// Turn is one pass of each loop.
+func (d *Dispatcher) Turn(ctx context.Context) error {
+	_, err := d.begin(ctx)
+	_, werr := d.watch(ctx)
+	return errors.Join(err, werr)
+}
+
+// leave gives back what is watched, so that another broker need not wait for the
+// leases to end.
+func (d *Dispatcher) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Lease/3)
+	defer cancel()
+	if err := d.Store.Release(ctx, d.watched.all(d.now())); err != nil {
+		d.cfg.Log.WarnContext(ctx, "give leases back", "error", err)
+	}
+}
+
+// states are those that the loops work on: of attempts that no scheduler knows
+// of, or of those that one may know of.
+func states(submitted bool) []broker.AttemptState {
 	var out []broker.AttemptState
 	for _, s := range broker.AttemptStates() {
-		if !s.Terminal() {
+		if !s.Terminal() && s.Submitted() == submitted {
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-// Turn claims what is due, takes each claim on and gives it back. It returns
-// how many attempts it claimed.
-func (d *Dispatcher) Turn(ctx context.Context) (int, error) {
-	now := d.now()
+// ahead is how many attempts a pass claims for each worker: enough to keep the
+// workers busy, few enough that whoever comes next in the order waits for little.
+const ahead = 4
+
+// begin claims attempts whose turn it is, takes each to its site and gives it
+// back. There may be more when it claimed as many as it may.
+func (d *Dispatcher) begin(ctx context.Context) (more bool, err error) {
+	now, limit := d.now(), ahead*d.cfg.Workers
 	claims, err := d.Store.Claim(ctx, ClaimQuery{
-		Owner: d.cfg.Owner, States: live(), Now: now, Until: now.Add(d.cfg.Lease), Limit: d.cfg.Batch,
+		Owner: d.cfg.Owner, States: states(false), Now: now, Until: now.Add(d.cfg.Lease), Limit: limit,
 	})
 	if err != nil || len(claims) == 0 {
-		return len(claims), wrap("claim work", err)
+		return false, wrap("claim work", err)
 	}
-	h := newHands(d, claims)
-	renew, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { h.renew(renew) })
-	d.work(ctx, h, claims)
-	stop()
-	wg.Wait()
-	return len(claims), wrap("release work", d.Store.Release(ctx, h.released()))
-}
-
-// work takes the claims on: those at a site by one question per site, the
-// others one by one.
-func (d *Dispatcher) work(ctx context.Context, h *hands, claims []Claimed) {
-	bySite := map[broker.SiteID][]Claimed{}
+	h := newHands(d)
+	h.hold(claims, now)
+	stop := h.keep(ctx)
 	var g errgroup.Group
 	g.SetLimit(d.cfg.Workers)
 	for _, c := range claims {
-		if c.Attempt.State.Submitted() {
-			bySite[c.Job.Site] = append(bySite[c.Job.Site], c)
-			continue
-		}
 		g.Go(func() error {
 			d.take(h.ctx(ctx, c), h, c)
 			return nil
 		})
 	}
-	for site, cs := range bySite {
-		g.Go(func() error {
-			d.watch(ctx, h, site, cs)
-			return nil
-		})
-	}
 	_ = g.Wait() // the functions above return nil: they report through h
+	stop()
+	err = d.Store.Release(ctx, h.all(d.now().Add(d.cfg.Poll)))
+	wake(d.look)
+	return len(claims) == limit, wrap("release work", err)
 }
 
 // now is UTC to the microsecond, as the store keeps it.
@@ -182,103 +207,4 @@ func wrap(op string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", op, err)
-}
-
-// hands are the attempts that one turn holds under lease.
-type hands struct {
-	d      *Dispatcher
-	mu     sync.Mutex
-	held   map[broker.AttemptID]Claimed
-	due    map[broker.AttemptID]time.Time
-	cancel map[broker.AttemptID]context.CancelCauseFunc
-}
-
-var errLeaseLost = errors.New("the attempt's lease was lost")
-
-func newHands(d *Dispatcher, claims []Claimed) *hands {
-	h := &hands{
-		d: d, held: map[broker.AttemptID]Claimed{}, due: map[broker.AttemptID]time.Time{},
-		cancel: map[broker.AttemptID]context.CancelCauseFunc{},
-	}
-	for _, c := range claims {
-		h.held[c.Attempt.ID] = c
-	}
-	return h
-}
-
-// ctx ends when the attempt's lease is lost.
-func (h *hands) ctx(parent context.Context, c Claimed) context.Context {
-	ctx, cancel := context.WithCancelCause(parent)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.cancel[c.Attempt.ID] = cancel
-	return ctx
-}
-
-// again says when an attempt is due next.
-func (h *hands) again(id broker.AttemptID, in time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.due[id] = h.d.now().Add(in)
-}
-
-// renew extends the leases until ctx ends.
-func (h *hands) renew(ctx context.Context) {
-	t := time.NewTicker(h.d.cfg.Lease / 3)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		h.mu.Lock()
-		cs := make([]Claimed, 0, len(h.held))
-		for _, c := range h.held {
-			cs = append(cs, c)
-		}
-		h.mu.Unlock()
-		kept, err := h.d.Store.Renew(ctx, cs, h.d.now().Add(h.d.cfg.Lease))
-		if err != nil {
-			continue // the fencing token still protects every write
-		}
-		h.drop(kept)
-	}
-}
-
-// drop ends the work on attempts whose lease was not kept.
-func (h *hands) drop(kept []broker.AttemptID) {
-	keep := map[broker.AttemptID]bool{}
-	for _, id := range kept {
-		keep[id] = true
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id := range h.held {
-		if keep[id] {
-			continue
-		}
-		if cancel := h.cancel[id]; cancel != nil {
-			cancel(errLeaseLost)
-		}
-		delete(h.held, id)
-	}
-}
-
-// released are the claims still held, each with its next due time.
-func (h *hands) released() []Released {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, cancel := range h.cancel {
-		cancel(nil)
-	}
-	out := make([]Released, 0, len(h.held))
-	for id, c := range h.held {
-		due, ok := h.due[id]
-		if !ok {
-			due = h.d.now().Add(h.d.cfg.Poll)
-		}
-		out = append(out, Released{Claimed: c, Due: due})
-	}
-	return out
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/valico-hpc/valico/broker"
 )
 
-// conclude records a report. Where an attempt ended and
-// the job has more to do, the attempt that takes it on is made in the same transaction, so that a job
+// conclude records a report. Where an attempt ended and the job has more to do,
+// the attempt that takes it on is made in the same transaction, so that a job
 // between two segments is never without one.
 func (d *Dispatcher) conclude(ctx context.Context, c Claimed, ch Change) (broker.Attempt, error) {
 	resume := c.Job.Spec.Resume

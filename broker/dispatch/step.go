@@ -23,6 +23,7 @@ func (d *Dispatcher) take(ctx context.Context, h *hands, c Claimed) {
 			return
 		}
 		c.Attempt = next
+		h.moved(next)
 	}
 }
 
@@ -142,7 +143,11 @@ func (d *Dispatcher) order(c Claimed, cl admission.Cleared) broker.WorkOrder {
 // start tells the record first and the site second: from here on the attempt
 // counts as submitted, whatever the answer.
 func (d *Dispatcher) start(ctx context.Context, c Claimed) (broker.Attempt, error) {
-	a, err := d.Store.Advance(ctx, c, Change{To: broker.AttemptSubmitting, JobTo: broker.JobActive})
+	ch := Change{To: broker.AttemptSubmitting}
+	if c.Job.State != broker.JobActive { // the segments after the first find it active
+		ch.JobTo = broker.JobActive
+	}
+	a, err := d.Store.Advance(ctx, c, ch)
 	if err != nil {
 		return c.Attempt, fmt.Errorf("record the submission: %w", err)
 	}

@@ -130,9 +130,6 @@ func (d *Dispatcher) follow(ctx context.Context, site Site, x *holding, r broker
 	if ch.To == broker.AttemptDone && ch.FinishedAt.IsZero() {
 		ch.FinishedAt = d.now()
 	}
-	if ch.To == broker.AttemptDone && c.Job.Spec.Resume.GoesOn(ch.Outcome, ch.Code) {
-		return d.segmentEnded(ctx, c, ch)
-	}
 	a, err := d.conclude(ctx, c, ch)
 	d.cfg.Step("settled")
 	return a, wrap("record the report", err)

@@ -60,9 +60,9 @@ CREATE TABLE share (
 -- +goose StatementBegin
 CREATE TRIGGER attempt_work AFTER INSERT ON attempt
 BEGIN
-  INSERT INTO work (attempt_id, tenant_id, project_id, site_id, stage, weight, cost, at, rank, due_at)
+  INSERT INTO work (attempt_id, tenant_id, project_id, site_id, stage, weight, cost, at, rank, cancel, due_at)
     SELECT NEW.id, NEW.tenant_id, NEW.project_id, j.site_id, 'waiting', j.priority_weight, r.unweighted + 60, j.created_at,
-      j.created_at - 900000000 * j.priority_weight, NEW.created_at
+      j.created_at - 900000000 * j.priority_weight, j.cancel_at IS NOT NULL, NEW.created_at
     FROM job j, reservation r WHERE j.id = NEW.job_id AND r.id = NEW.reservation_id;
 END;
 -- +goose StatementEnd
