@@ -47,6 +47,7 @@ var never = map[string][]string{
 	"images/dsse":           {"net/http"},
 	"images/sign":           {"net/http"},
 	"adapters/order":        {"net/http", "github.com/open-policy-agent"},
+	"adapters/link":         {"github.com/open-policy-agent", "github.com/containerd", module + "broker/admission"},
 }
 
 // packages maps each package of ours to all that it reaches, tests left out.

@@ -215,20 +215,48 @@ func (r *Responder) admit(reply string, envelope, body []byte) (Request, *refusa
 	if !strings.HasPrefix(reply, telemetry.AnswerSubject(r.cfg.Site, "")) {
 		return fail(CodeMalformed, "nobody to answer")
 	}
-	e, err := dsse.Parse(envelope)
-	if err != nil {
-		return fail(CodeMalformed, err.Error())
-	}
 	trust, err := r.cfg.Trust()
 	if err != nil {
 		return fail(CodeJournal, err.Error())
 	}
+	if keyHint(envelope) == r.keyID {
+		return fail(CodeKeyRole, "signed with the agent's own key")
+	}
+	req, no := verifyRequest(envelope, trust)
+	switch {
+	case no != nil:
+		return req, no
+	case req.Site != r.cfg.Site:
+		return req, &refusal{code: CodeWrongSite, detail: "for site " + string(req.Site)}
+	case !holds(req.Body, req.Size, body):
+		return req, &refusal{code: CodeBody, detail: "the body is not the one that was signed"}
+	}
+	return req, nil
+}
+
+// VerifyRequest returns the request that an envelope holds if a key that the
+// site pinned for the role link signed it. It looks at neither body, deadline
+// nor nonce: a Responder does.
+func VerifyRequest(envelope []byte, trust order.Trust) (Request, error) {
+	req, no := verifyRequest(envelope, trust)
+	if no != nil {
+		return Request{}, fmt.Errorf("%s: %s", no.code, no.detail)
+	}
+	return req, nil
+}
+
+func verifyRequest(envelope []byte, trust order.Trust) (Request, *refusal) {
+	fail := func(code, detail string) (Request, *refusal) { return Request{}, &refusal{code: code, detail: detail} }
+	e, err := dsse.Parse(envelope)
+	if err != nil {
+		return fail(CodeMalformed, err.Error())
+	}
 	role, key, ok := trust.RoleOf(e.KeyID)
 	switch {
-	case !ok && e.KeyID != r.keyID:
+	case !ok:
 		return fail(CodeKeyUnknown, "signed with a key that the site did not pin")
-	case role != order.RoleLink || e.KeyID == r.keyID:
-		return fail(CodeKeyRole, "signed with a key of another role than link")
+	case role != order.RoleLink:
+		return fail(CodeKeyRole, "signed with a key of the role "+string(role))
 	}
 	if _, err := e.Verify(RequestType, key); errors.Is(err, dsse.ErrPayloadType) {
 		return fail(CodeStatement, err.Error())
@@ -241,10 +269,6 @@ func (r *Responder) admit(reply string, envelope, body []byte) (Request, *refusa
 		return req, &refusal{code: CodeVersion, detail: err.Error(), answered: true}
 	case err != nil:
 		return fail(CodeMalformed, err.Error())
-	case req.Site != r.cfg.Site:
-		return req, &refusal{code: CodeWrongSite, detail: "for site " + string(req.Site)}
-	case !holds(req.Body, req.Size, body):
-		return req, &refusal{code: CodeBody, detail: "the body is not the one that was signed"}
 	}
 	return req, nil
 }

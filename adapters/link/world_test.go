@@ -109,7 +109,7 @@ func (m *cluster) launches() int {
 
 type shelf map[broker.Digest][]byte
 
-func (s shelf) OpenBlob(_ context.Context, d broker.Digest) (io.ReadCloser, int64, error) {
+func (s shelf) OpenBlob(_ context.Context, _ broker.WorkOrder, d broker.Digest) (io.ReadCloser, int64, error) {
 	b, ok := s[d]
 	if !ok {
 		return nil, 0, broker.NotFound("blob", string(d))

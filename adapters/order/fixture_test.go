@@ -93,6 +93,7 @@ type plan struct {
 
 	permitKey, statusKey, imageKey, orderKey crypto.Signer
 	ledgerKey                                note.Signer
+	agentKey                                 crypto.PublicKey
 
 	// The edits come after a part is linked to the others and before it is
 	// encoded and signed.

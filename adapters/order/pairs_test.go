@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/airlock"
@@ -22,6 +23,7 @@ import (
 // kind is a type of statement: how it is made with any key, and what the site
 // does with bytes that are offered as one.
 type kind struct {
+	name  string
 	role  order.Role
 	make  func(tb testing.TB, p *plan, k crypto.Signer) []byte
 	check func(tb testing.TB, p *plan, b []byte) error
@@ -33,7 +35,7 @@ func statement() airlock.Statement {
 
 func kinds() []kind {
 	return []kind{
-		{order.RoleOrder, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+		{"work order", order.RoleOrder, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			q := *p
 			q.orderKey = k
@@ -60,7 +62,7 @@ func kinds() []kind {
 			}
 			return nil
 		}},
-		{order.RolePermit, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+		{"permit", order.RolePermit, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			s, err := permit.Sign(p.doc, k, keyID(tb, k))
 			require.NoError(tb, err)
@@ -70,7 +72,7 @@ func kinds() []kind {
 			_, err := permit.Verify(b, p.trust.Permit)
 			return err
 		}},
-		{order.RoleStatus, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+		{"status", order.RoleStatus, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			s, err := permit.SignStatus(p.status, k, keyID(tb, k))
 			require.NoError(tb, err)
@@ -80,7 +82,7 @@ func kinds() []kind {
 			_, err := permit.VerifyStatus(b, p.trust.Status)
 			return err
 		}},
-		{order.RoleImage, func(tb testing.TB, _ *plan, k crypto.Signer) []byte {
+		{"image signature", order.RoleImage, func(tb testing.TB, _ *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			b, err := sign.Sign(k, string(digestOf("image")))
 			require.NoError(tb, err)
@@ -90,7 +92,7 @@ func kinds() []kind {
 			_, err := sign.Verify(b, string(digestOf("image")), p.trust.Image)
 			return err
 		}},
-		{order.RoleLedger, func(tb testing.TB, _ *plan, k crypto.Signer) []byte {
+		{"checkpoint", order.RoleLedger, func(tb testing.TB, _ *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			b, err := note.Sign(&note.Note{Text: receipt.Checkpoint{Origin: origin}.Text()}, noteSigner{k})
 			require.NoError(tb, err)
@@ -104,7 +106,7 @@ func kinds() []kind {
 			_, err = receipt.OpenCheckpoint(b, []note.Verifier{v})
 			return err
 		}},
-		{order.RoleOfficer, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+		{"release", order.RoleOfficer, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
 			tb.Helper()
 			b, err := order.SignRelease(statement(), p.now, k)
 			require.NoError(tb, err)
@@ -114,7 +116,36 @@ func kinds() []kind {
 			_, err := order.VerifyRelease(b, p.trust)
 			return err
 		}},
+		{"link request", order.RoleLink, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+			tb.Helper()
+			b, err := link.SignRequest(linkRequest(p.now), k)
+			require.NoError(tb, err)
+			return b
+		}, func(tb testing.TB, p *plan, b []byte) error {
+			tb.Helper()
+			_, err := link.VerifyRequest(b, p.trust)
+			return err
+		}},
+		{"link answer", roleAgent, func(tb testing.TB, p *plan, k crypto.Signer) []byte {
+			tb.Helper()
+			b, err := link.SignAnswer(link.Answer{
+				Version: link.Version, Site: p.trust.Site, Request: digestOf("request"), At: p.now, Body: digestOf(""),
+			}, k)
+			require.NoError(tb, err)
+			return b
+		}, func(tb testing.TB, p *plan, b []byte) error {
+			tb.Helper()
+			_, err := link.VerifyAnswer(b, []byte("request"), p.trust.Site, p.agentKey)
+			return err
+		}},
 	}
+}
+
+// roleAgent is the role of an agent's own key. The broker pins it, not a site.
+const roleAgent order.Role = "agent"
+
+func linkRequest(now time.Time) link.Request {
+	return link.NewRequest("site_one", link.MethodStart, []byte("body"), now.Add(time.Minute))
 }
 
 // noteSigner signs notes with an Ed25519 key of any role.
@@ -150,6 +181,7 @@ func TestEveryStatementIsAcceptedAsItselfUnderItsOwnRoleOnly(t *testing.T) {
 	p.trust.Permit[0].Public, p.trust.Permit[0].KeyID = public(order.RolePermit), keyID(t, p.permitKey)
 	p.trust.Status[0].Public, p.trust.Status[0].KeyID = public(order.RoleStatus), keyID(t, p.statusKey)
 	p.trust.Officer[0].Key = public(order.RoleOfficer)
+	p.trust.Link, p.agentKey = []crypto.PublicKey{public(order.RoleLink)}, public(roleAgent)
 	p.trust.Ledger = []string{noteKey(origin, public(order.RoleLedger).(ed25519.PublicKey))}
 	require.NoError(t, p.trust.Check())
 
@@ -159,12 +191,12 @@ func TestEveryStatementIsAcceptedAsItselfUnderItsOwnRoleOnly(t *testing.T) {
 			b := made.make(t, p, key)
 			for _, offered := range kinds() {
 				err := offered.check(t, p, b)
-				if made.role == role && offered.role == role {
-					require.NoError(t, err, role)
+				if made.role == role && offered.name == made.name {
+					require.NoError(t, err, made.name)
 					accepted++
 					continue
 				}
-				require.Error(t, err, "a statement of %s signed with the key of %s was accepted as %s", made.role, role, offered.role)
+				require.Error(t, err, "a %s signed with the key of %s was accepted as a %s", made.name, role, offered.name)
 			}
 		}
 	}
