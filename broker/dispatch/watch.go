@@ -110,6 +110,9 @@ func (d *Dispatcher) followed(ctx context.Context, h *hands, x *holding, a broke
 // it still reports as live.
 const stopAgain = 10
 
+// soon is the part of a poll after which a site is asked what its stop has done.
+const soon = 10
+
 // follow brings one attempt to where its site says it is.
 func (d *Dispatcher) follow(ctx context.Context, site Site, x *holding, r broker.AttemptReport, known bool) (broker.Attempt, error) {
 	c := x.Claimed
@@ -121,6 +124,7 @@ func (d *Dispatcher) follow(ctx context.Context, site Site, x *holding, r broker
 			return c.Attempt, wrap("stop", err)
 		}
 		x.stopped = now
+		time.AfterFunc(d.cfg.Poll/soon, func() { wake(d.look) }) // a site that stops at once need not wait for a poll
 	}
 	ch, changed := change(c.Attempt, r)
 	if !changed {
