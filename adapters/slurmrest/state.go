@@ -131,16 +131,7 @@ func stuck(s seen) bool {
 		has(s.states, slurm.StateRequeueHold) || has(s.states, slurm.StateSpecialExit) {
 		return true
 	}
-	r := s.reason
-	switch r {
-	case "PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "BadConstraints", "DependencyNeverSatisfied",
-		"InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "JobHoldMaxRequeue", "JobLaunchFailure",
-		"QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "AssocGrpGRESMinutes", "QOSGrpGRESMinutes",
-		"AssocGrpCPUMinutesLimit", "QOSGrpCPUMinutesLimit", "AssocGrpBillingMinutes", "QOSGrpBillingMinutes":
-		return true
-	}
-	// such as QOSMaxGRESPerJob and AssocMaxCpuPerJobLimit: larger than any one job may be
-	return strings.Contains(r, "PerJob") && (strings.HasPrefix(r, "QOSMax") || strings.HasPrefix(r, "AssocMax"))
+	return causeOf(s.reason).never
 }
 
 // exitCode is the exit code, or 128 and the signal as shells write it.
