@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type Config struct {
 	Workers        int           // attempts looked after at once; 32
 	SealFiles      int           // files sealed of one attempt at most; 100 000
 	SealBytes      int64         // bytes sealed of one attempt at most; 1 TiB
+	CkptBytes      int64         // bytes that the checkpoints of one job may take; 256 GiB
+	CkptKeep       time.Duration // how long they stay after the newest attempt of a job that did not succeed; 7 days
 
 	Now func() time.Time // time.Now
 	Log *slog.Logger     // discards
@@ -59,6 +62,7 @@ type Agent struct {
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
 	steps   sync.WaitGroup // those that run
+	swept   time.Time      // when old checkpoints were looked for
 }
 
 // New opens a site's folder and takes up its journal.
@@ -124,6 +128,10 @@ func (c *Config) defaults() {
 	if c.SealBytes <= 0 {
 		c.SealBytes = 1 << 40
 	}
+	if c.CkptBytes <= 0 {
+		c.CkptBytes = 256 << 30
+	}
+	def(&c.CkptKeep, 7*24*time.Hour)
 	if c.Accounts == nil {
 		c.Accounts = func(string) (int, int, error) { return os.Geteuid(), os.Getegid(), nil }
 	}
@@ -179,6 +187,7 @@ func (a *Agent) wake() {
 // pass asks the scheduler once for all and begins a step of every attempt of
 // which none runs. A long step, such as staging a large image, holds nobody up.
 func (a *Agent) pass(ctx context.Context) {
+	a.sweepCkpts(ctx)
 	idle := a.idle()
 	seen, asked := a.watch(ctx, idle)
 	for _, e := range idle {
@@ -251,11 +260,15 @@ func (a *Agent) watch(ctx context.Context, es []*entry) (seen map[string]Status,
 // launch is what the scheduler is given. Everything in it is opaque.
 func (a *Agent) launch(r record) broker.Launch {
 	dir := a.attemptDir(r.Attempt)
-	return broker.Launch{
+	l := broker.Launch{
 		Name: string(r.Attempt), Account: r.Account, OrderDigest: r.Digest, Dir: dir,
 		Argv:      []string{a.cfg.ExecPath, "run", "--site", a.cfg.Dir, "--attempt", dir, "--kill-margin", a.cfg.KillMargin.String()},
 		Resources: r.Limits.resources(),
 	}
+	if r.Segments > 0 {
+		l.Argv = append(l.Argv, "--ckpt-max", strconv.FormatInt(a.cfg.CkptBytes, 10))
+	}
+	return l
 }
 
 func (a *Agent) attemptDir(id broker.AttemptID) string {

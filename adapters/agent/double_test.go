@@ -157,7 +157,7 @@ type shelf struct {
 	down  error
 }
 
-func (s *shelf) OpenBlob(_ context.Context, d broker.Digest) (io.ReadCloser, int64, error) {
+func (s *shelf) OpenBlob(_ context.Context, _ broker.WorkOrder, d broker.Digest) (io.ReadCloser, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {

@@ -88,6 +88,7 @@ func (a *Agent) makeDirs() error {
 		{"images/blobs", 0o755},
 		{"images", 0o755},
 		{"attempts", 0o711},
+		{"ckpt", 0o711},
 		{"quarantine", 0o700},
 		{"journal", 0o700},
 	} {

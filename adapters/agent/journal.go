@@ -44,6 +44,7 @@ type record struct {
 	Telemetry  string           `json:"telemetry"`
 	Sandbox    bool             `json:"sandbox"`
 	Limits     limits           `json:"limits"`
+	Segments   int              `json:"segments,omitzero"` // of the job, when it may resume
 	Stop       bool             `json:"stop"`
 
 	Offset  int64    `json:"offset"`  // what of the spool was acknowledged
@@ -126,7 +127,8 @@ type sight struct {
 	retryAt   time.Time
 	faults    int       // in a row
 	tellAt    time.Time // telemetry is not tried before
-	scan      scan
+	scan      scan      // of all ranks together
+	ranks     []scan    // one each; never changed in place
 }
 
 func (e *entry) snapshot() (record, sight) {
@@ -203,7 +205,7 @@ func (a *Agent) read(id broker.AttemptID) (*record, error) {
 
 // load takes up every attempt that is not final.
 func (a *Agent) load() error {
-	for _, d := range []string{"journal", "attempts", "quarantine", "images/blobs/sha256"} {
+	for _, d := range []string{"journal", "attempts", "ckpt", "quarantine", "images/blobs/sha256"} {
 		if err := sweep(filepath.Join(a.cfg.Dir, d)); err != nil {
 			return err
 		}

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/valico-hpc/valico/adapters/agent/layout"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 )
@@ -22,12 +22,24 @@ type scan struct {
 	damaged bool
 }
 
-// scan reads on in the spool. A damaged spool says nothing more.
+// scan reads on in the spools of all ranks.
 func (a *Agent) scan(e *entry, r record) error {
 	_, see := e.snapshot()
-	s := see.scan
+	ranks := make([]scan, max(1, r.Limits.Nodes))
+	copy(ranks, see.ranks)
+	for n := range ranks {
+		if err := a.scanRank(r, n, &ranks[n]); err != nil {
+			return err
+		}
+	}
+	e.look(func(x *sight) { x.ranks, x.scan = ranks, joined(ranks) })
+	return nil
+}
+
+// scanRank reads on in one spool. A damaged spool says nothing more.
+func (a *Agent) scanRank(r record, rank int, s *scan) error {
 	for !s.damaged && s.outcome == nil {
-		recs, next, err := spool.ReadFrom(a.spoolPath(r), s.offset)
+		recs, next, err := spool.ReadFrom(layout.Spool(a.attemptDir(r.Attempt), rank), s.offset)
 		for _, rec := range recs {
 			switch rec.Kind {
 			case spool.KindStarted:
@@ -50,7 +62,6 @@ func (a *Agent) scan(e *entry, r record) error {
 		}
 		s.offset = next
 	}
-	e.look(func(x *sight) { x.scan = s })
 	return nil
 }
 
@@ -67,7 +78,8 @@ func (a *Agent) between(r record, at time.Time) time.Time {
 	return at
 }
 
-func (a *Agent) spoolPath(r record) string { return filepath.Join(a.attemptDir(r.Attempt), "spool") }
+// spoolPath is the first rank's spool, whose records are the attempt's telemetry.
+func (a *Agent) spoolPath(r record) string { return layout.Spool(a.attemptDir(r.Attempt), 0) }
 
 // verdict is how an attempt ended.
 type verdict struct {
@@ -110,8 +122,8 @@ func (a *Agent) verdict(r record, see sight, w watched) (verdict, error) {
 // code or a signal are some bits per attempt, and only full telemetry lets
 // words out.
 func (v verdict) held(level string) verdict {
-	if level == "full" {
-		return v
+	if level == "full" || v.outcome == broker.OutcomeExit && (v.code == broker.CodeCheckpoint || v.code == codeCkptFull) {
+		return v // words of ours, one bit per attempt; the exit code is agreed
 	}
 	if v.exit != 0 {
 		v.exit = 1
@@ -121,6 +133,9 @@ func (v verdict) held(level string) verdict {
 	}
 	return v
 }
+
+// codeCkptFull is the launcher's word for checkpoints beyond what the site keeps.
+const codeCkptFull = "ckpt_full"
 
 // codeFailed is all that a workload says of its failure without full telemetry.
 const codeFailed = "failed"
@@ -134,8 +149,12 @@ func spoken(rec spool.Record, scheduler broker.Outcome, stopped bool) (verdict, 
 		return verdict{}, false
 	}
 	v := verdict{outcome: o, code: plain(rec.Code), exit: rec.ExitCode, at: rec.At}
-	if o == broker.OutcomeCancelled && byScheduler(scheduler) {
+	switch {
+	case o == broker.OutcomeCancelled && byScheduler(scheduler):
 		v.outcome, v.code = scheduler, because(scheduler, stopped)
+	case v.code == broker.CodeCheckpoint && (stopped || scheduler == broker.OutcomeCancelled):
+		// Asked to end, it wrote its checkpoint; it was not to go on.
+		v.outcome, v.code = broker.OutcomeCancelled, because(broker.OutcomeCancelled, stopped)
 	}
 	return v, true
 }

@@ -56,10 +56,10 @@ type Status struct {
 	Granted  int            // GPUs granted, -1 when the scheduler does not say
 }
 
-// Blobs reads image blobs by digest; the reader's bytes are checked by whoever
-// consumes them.
+// Blobs reads the blobs of an order's image by digest; the reader's bytes are
+// checked by whoever consumes them.
 type Blobs interface {
-	OpenBlob(ctx context.Context, d broker.Digest) (io.ReadCloser, int64, error)
+	OpenBlob(ctx context.Context, o broker.WorkOrder, d broker.Digest) (io.ReadCloser, int64, error)
 }
 
 // Publisher sends telemetry to the broker and returns when it is acknowledged.

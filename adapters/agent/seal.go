@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/valico-hpc/valico/adapters/agent/layout"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/images/disk"
 )
@@ -71,11 +72,17 @@ func (a *Agent) sealOutputs(ctx context.Context, e *entry) error {
 // clear removes what is not needed any more. Order, start mark and spool stay:
 // together they refuse a second start and say what happened.
 func (a *Agent) clear(ctx context.Context, r record) {
-	for _, name := range []string{"root", "out"} {
-		if err := removeTree(filepath.Join(a.attemptDir(r.Attempt), name)); err != nil {
-			a.cfg.Log.WarnContext(ctx, "clear up after an attempt", "attempt_id", r.Attempt, "folder", name, "error", err)
+	dir := a.attemptDir(r.Attempt)
+	over := []string{filepath.Join(dir, "out")}
+	for rank := range max(1, r.Limits.Nodes) {
+		over = append(over, layout.Root(dir, rank))
+	}
+	for _, p := range over {
+		if err := removeTree(p); err != nil {
+			a.cfg.Log.WarnContext(ctx, "clear up after an attempt", "attempt_id", r.Attempt, "folder", filepath.Base(p), "error", err)
 		}
 	}
+	a.leaveCkpt(ctx, r)
 }
 
 func (a *Agent) quarantine(id broker.AttemptID) string {

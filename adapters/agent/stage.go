@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/valico-hpc/valico/adapters/agent/layout"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/images/disk"
@@ -39,6 +40,9 @@ func (a *Agent) stage(ctx context.Context, r record) error {
 		return err
 	}
 	a.cfg.Step("image_staged")
+	if err := a.stageCkpt(r, o.Order); err != nil {
+		return err
+	}
 	return a.stageAttempt(r, o.Order, raw)
 }
 
@@ -72,7 +76,7 @@ func (a *Agent) stageImage(ctx context.Context, o broker.SignedOrder) error {
 	for _, l := range m.Layers {
 		d := broker.Digest(l.Digest)
 		err := a.putBlob(d, l.Size, func() (io.ReadCloser, error) {
-			rc, _, err := a.cfg.Blobs.OpenBlob(ctx, d)
+			rc, _, err := a.cfg.Blobs.OpenBlob(ctx, o.Order, d)
 			return rc, err
 		})
 		if err != nil {
@@ -143,7 +147,11 @@ func (a *Agent) stageAttempt(r record, o broker.WorkOrder, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("stage attempt: %w", err)
 	}
-	if err := fill(tmp, map[string][]byte{"order.json": raw, "trust.json": trust}, uid, gid); err != nil {
+	files := map[string][]byte{"order.json": raw, "trust.json": trust}
+	if o.Network == "job" {
+		files[layout.Secret] = []byte(secret())
+	}
+	if err := fill(tmp, files, uid, gid); err != nil {
 		return fmt.Errorf("stage attempt: %w", errors.Join(err, removeTree(tmp)))
 	}
 	if err := os.Rename(tmp, dir); err != nil {
@@ -180,16 +188,29 @@ func fill(dir string, files map[string][]byte, uid, gid int) error {
 }
 
 // fence makes sure that an attempt can never start: it creates the start mark
-// that valico-exec would create before it runs anything. It answers false when
-// the mark exists already, that is, when the attempt may have started.
+// of each rank that valico-exec would create before it runs anything. It answers
+// false when one exists already, that is, when the attempt may have started.
 func (a *Agent) fence(r record) (bool, error) {
-	dir := a.attemptDir(r.Attempt)
-	f, err := os.OpenFile(filepath.Join(dir, "start"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400) //nolint:gosec // the attempt's own folder, and O_EXCL follows no link
+	dir, all := a.attemptDir(r.Attempt), true
+	for rank := range max(1, r.Limits.Nodes) {
+		fenced, err := fence(layout.Mark(dir, rank))
+		if err != nil {
+			return false, err
+		}
+		all = all && fenced
+	}
+	return all, nil
+}
+
+// fence makes one start mark; false when it is there. A folder that is not there
+// holds no order: there is nothing to start.
+func fence(mark string) (bool, error) {
+	f, err := os.OpenFile(mark, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400) //nolint:gosec // the attempt's own folder, and O_EXCL follows no link
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return false, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return true, nil // no folder, no order: there is nothing to start
+		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("fence attempt: %w", err)
 	}
@@ -197,5 +218,5 @@ func (a *Agent) fence(r record) (bool, error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return false, fmt.Errorf("fence attempt: %w", err)
 	}
-	return true, syncDir(dir)
+	return true, syncDir(filepath.Dir(mark))
 }

@@ -35,8 +35,8 @@ func (a *Agent) Start(ctx context.Context, o broker.SignedOrder) error {
 		a.sayRefused(ctx, o.Order, err)
 		return err
 	}
-	if !safeName(string(p.order.Attempt)) || p.order.Account == "" {
-		return order.Refuse(order.CodeMalformed, "", fmt.Errorf("an attempt that cannot be a name, or no account"))
+	if !safeName(string(p.order.Attempt)) || !safeName(string(p.order.Job)) || p.order.Account == "" {
+		return order.Refuse(order.CodeMalformed, "", fmt.Errorf("an attempt or job that cannot be a name, or no account"))
 	}
 	if err := a.receive(p, b, digest); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (a *Agent) receive(p passed, b []byte, digest broker.Digest) error {
 	r := record{
 		V: 1, State: stateReceived, Attempt: id, Tenant: p.order.Tenant, Job: p.order.Job, Submitter: p.order.Submitter,
 		Account: p.order.Account, Digest: digest, NotAfter: p.order.NotAfter, AcceptedAt: a.now(),
-		Telemetry: p.order.Telemetry, Sandbox: p.sandbox,
+		Telemetry: p.order.Telemetry, Sandbox: p.sandbox, Segments: p.order.Resume.MaxSegments,
 		Limits: limits{
 			Nodes: l.Nodes, GPUs: l.GPUsPerNode, GPUType: l.GPUType, CPUs: l.CPUsPerNode, Memory: l.MemoryMiB,
 			Walltime: int64((l.Walltime + time.Second - 1) / time.Second),

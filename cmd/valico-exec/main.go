@@ -24,7 +24,7 @@ const (
 )
 
 const usage = `usage:
-  valico-exec run --site DIR --attempt DIR [--kill-margin 10s]
+  valico-exec run --site DIR --attempt DIR [--kill-margin 10s] [--ckpt-max BYTES]
   valico-exec verify --site DIR --attempt DIR [-o json]
   valico-exec version
 
@@ -48,6 +48,7 @@ type env struct {
 type options struct {
 	site, attempt string
 	margin        time.Duration
+	ckptMax       int64
 	output        string
 }
 
@@ -88,6 +89,7 @@ func parse(verb string, args []string) (options, error) {
 	f.StringVar(&o.attempt, "attempt", "", "the attempt's folder")
 	if verb == "run" {
 		f.DurationVar(&o.margin, "kill-margin", 10*time.Second, "from TERM to KILL")
+		f.Int64Var(&o.ckptMax, "ckpt-max", 0, "bytes that the job's checkpoints may take; 0 sets no bound")
 	} else {
 		f.StringVar(&o.output, "o", "table", "table or json")
 	}
@@ -99,8 +101,8 @@ func parse(verb string, args []string) (options, error) {
 		return o, fmt.Errorf("%q is not expected", f.Arg(0))
 	case !filepath.IsAbs(o.site) || !filepath.IsAbs(o.attempt):
 		return o, errors.New("--site and --attempt are absolute paths")
-	case o.margin < 0:
-		return o, errors.New("--kill-margin is not negative")
+	case o.margin < 0 || o.ckptMax < 0:
+		return o, errors.New("--kill-margin and --ckpt-max are not negative")
 	case verb == "verify" && o.output != "table" && o.output != "json":
 		return o, errors.New("-o is table or json")
 	}

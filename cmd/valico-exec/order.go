@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/valico-hpc/valico/adapters/agent/layout"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 )
@@ -32,15 +33,18 @@ const (
 	codeWalltime  = "walltime"
 )
 
-// attempt is the attempt's folder.
-type attempt string
+// attempt is the attempt's folder as one of its ranks uses it.
+type attempt struct {
+	dir  string
+	rank int
+}
 
-func (a attempt) order() string { return filepath.Join(string(a), "order.json") }
-func (a attempt) trust() string { return filepath.Join(string(a), "trust.json") }
-func (a attempt) mark() string  { return filepath.Join(string(a), "start") }
-func (a attempt) spool() string { return filepath.Join(string(a), "spool") }
-func (a attempt) out() string   { return filepath.Join(string(a), "out") }
-func (a attempt) root() string  { return filepath.Join(string(a), "root") }
+func (a attempt) order() string { return filepath.Join(a.dir, "order.json") }
+func (a attempt) trust() string { return filepath.Join(a.dir, "trust.json") }
+func (a attempt) mark() string  { return layout.Mark(a.dir, a.rank) }
+func (a attempt) spool() string { return layout.Spool(a.dir, a.rank) }
+func (a attempt) out() string   { return filepath.Join(a.dir, "out") }
+func (a attempt) root() string  { return layout.Root(a.dir, a.rank) }
 
 // checked is a verified order with the exact bytes of its image's documents.
 type checked struct {
@@ -49,9 +53,9 @@ type checked struct {
 	manifest, config []byte
 }
 
-// verified reads order and trust and checks the one with the other.
-func (e env) verified(ctx context.Context, o options) (checked, error) {
-	a := attempt(o.attempt)
+// verified reads order and trust and checks the one with the other, and both with
+// the node.
+func (e env) verified(ctx context.Context, a attempt) (checked, error) {
 	raw, err := readOrder(a.order())
 	if err != nil {
 		return checked{}, order.Refuse(order.CodeMalformed, "", err)
@@ -72,6 +76,9 @@ func (e env) verified(ctx context.Context, o options) (checked, error) {
 	at := order.At{Stage: order.StageNode, Now: e.now(), Account: account, Marked: marked}
 	v, err := order.Verify(ctx, raw, trust, at)
 	if err != nil {
+		return checked{}, err
+	}
+	if err := e.checkRank(a.rank, v.Order.Limits); err != nil {
 		return checked{}, err
 	}
 	signed, err := order.Decode(raw)

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,8 +30,12 @@ var (
 func (e env) run(ctx context.Context, o options) (int, error) {
 	ctx, stop := onSignals(ctx)
 	defer stop()
-	a := attempt(o.attempt)
-	v, err := e.verified(ctx, o)
+	rank, err := e.rank()
+	if err != nil {
+		return 0, err
+	}
+	a := attempt{dir: o.attempt, rank: rank}
+	v, err := e.verified(ctx, a)
 	if err == nil {
 		killpoint("order_verified")
 		err = context.Cause(ctx)
@@ -114,13 +119,13 @@ type launcher struct {
 
 // run writes the started record, unpacks, runs, and writes the outcome.
 func (l *launcher) run(ctx context.Context) (int, error) {
-	limits := l.order.Order.Limits
+	limits, resume := l.order.Order.Limits, l.order.Order.Resume
 	ctx, cancel := context.WithTimeoutCause(ctx, limits.Walltime, errWalltime)
 	defer cancel()
-	res, err := l.start(ctx)
+	res, cause, err := l.start(ctx)
 	r := ending(err, l.now())
 	if err == nil {
-		r = ended(res, context.Cause(ctx), l.now())
+		r = ended(res, cause, resume, l.now())
 	}
 	r.GPUs = limits.GPUs()
 	r.ElapsedSeconds = int64((l.now().Sub(l.began) + time.Second - 1) / time.Second)
@@ -128,24 +133,47 @@ func (l *launcher) run(ctx context.Context) (int, error) {
 		err = errors.Join(err, failed(codeSpool, "the outcome cannot be written", spoolErr))
 	}
 	killpoint("outcome_written")
-	return res.ExitCode, errors.Join(err, removeTree(l.attempt.root()))
+	code := res.ExitCode
+	if limits.Nodes > 1 && r.Code == broker.CodeCheckpoint {
+		code = 0 // for the step another status would be a failure, which ends the other ranks
+	}
+	return code, errors.Join(err, removeTree(l.attempt.root()))
 }
 
-func (l *launcher) start(ctx context.Context) (sandbox.Result, error) {
+// start answers with the reason for which the workload was asked to end, if any.
+func (l *launcher) start(ctx context.Context) (sandbox.Result, error, error) {
 	r := spool.Record{Kind: spool.KindStarted, At: l.began, Name: string(l.order.Isolation), GPUs: l.order.Order.Limits.GPUs()}
 	if err := errors.Join(l.spool.Append(r), l.spool.Sync()); err != nil {
-		return sandbox.Result{}, failed(codeSpool, "the start cannot be written", err)
+		return sandbox.Result{}, nil, failed(codeSpool, "the start cannot be written", err)
 	}
 	killpoint("spool_started")
+	seg, err := l.segment()
+	if err != nil {
+		return sandbox.Result{}, nil, err
+	}
 	if err := unpackImage(ctx, filepath.Join(l.site, "images"), l.order, l.attempt.root()); err != nil {
-		return sandbox.Result{}, err
+		return sandbox.Result{}, nil, err
 	}
 	killpoint("unpacked")
-	return l.sandboxed(ctx)
+	if seg != nil {
+		run, cancel := seg.run(ctx, l.order.Order.Limits.Walltime-l.now().Sub(l.began))
+		defer cancel(nil)
+		ctx = run
+	}
+	res, err := l.sandboxed(ctx, seg)
+	cause := context.Cause(ctx)
+	if err == nil && seg != nil && seg.full() {
+		cause, res.Cancelled = errCkptFull, true
+	}
+	return res, cause, err
 }
 
 // sandboxed runs the command and pumps what it says into the spool.
-func (l *launcher) sandboxed(ctx context.Context) (sandbox.Result, error) {
+func (l *launcher) sandboxed(ctx context.Context, seg *segment) (sandbox.Result, error) {
+	variables, err := l.environment()
+	if err != nil {
+		return sandbox.Result{}, err
+	}
 	metrics, err := newMetricsPipe(l.spool, l.now)
 	if err != nil {
 		return sandbox.Result{}, failed(codeInternal, "the metrics pipe cannot be made", err)
@@ -154,10 +182,15 @@ func (l *launcher) sandboxed(ctx context.Context) (sandbox.Result, error) {
 	stderr := &lines{w: l.spool, name: "stderr", now: l.now}
 	s := sandbox.Spec{
 		Isolation: sandbox.Isolation(l.order.Isolation), Root: l.attempt.root(), Out: l.attempt.out(),
-		Argv: l.order.Order.Command, WorkDir: l.order.WorkDir, Env: l.environment(),
+		Argv: l.order.Order.Command, WorkDir: l.order.WorkDir, Env: variables,
 		Stdout: stdout, Stderr: stderr, Metrics: metrics.write, KillMargin: l.margin,
 		TmpSizeMiB: l.order.Order.Limits.MemoryMiB,
 		Started:    func() { killpoint("sandbox_started") },
+		// The ranks of a job reach each other over the network of their nodes.
+		NodeNetwork: l.order.Order.Network == "job",
+	}
+	if seg != nil {
+		s.Ckpt, s.Signals, s.KillMargin = seg.ckpt, seg.signals, l.margin-l.margin/2
 	}
 	for _, m := range l.order.Mounts {
 		s.Mounts = append(s.Mounts, sandbox.Mount{Source: m.Path, Target: sandbox.DataDir + "/" + m.Name, ReadOnly: true})
@@ -185,10 +218,19 @@ func launchError(ctx context.Context, err error) error {
 	return failed(codeIsolation, "the node cannot shut the workload in", err)
 }
 
-// environment is the image's, the way to the metrics, and which GPUs the
-// scheduler granted.
-func (l *launcher) environment() []string {
-	own := []string{"VALICO_METRICS=" + fmt.Sprintf("/dev/fd/%d", sandbox.MetricsFD)}
+// environment is the image's, the way to the metrics, which GPUs the scheduler
+// granted, and on several nodes which of them this is.
+func (l *launcher) environment() ([]string, error) {
+	own, err := l.rendezvous()
+	if err != nil {
+		return nil, err
+	}
+	own = append(own, "VALICO_METRICS="+fmt.Sprintf("/dev/fd/%d", sandbox.MetricsFD))
+	known := map[string]bool{}
+	for _, v := range own {
+		name, _, _ := strings.Cut(v, "=")
+		known[name] = true
+	}
 	scheduler := []string{"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_GPUS"}
 	for _, name := range scheduler {
 		if v := l.getenv(name); v != "" {
@@ -197,17 +239,19 @@ func (l *launcher) environment() []string {
 	}
 	var all []string
 	for _, v := range l.order.Env {
-		if !slices.Contains(scheduler, v.Name) {
+		if !slices.Contains(scheduler, v.Name) && !known[v.Name] {
 			all = append(all, v.Name+"="+v.Value)
 		}
 	}
-	return append(all, own...)
+	return append(all, own...), nil
 }
 
 // ended translates how the sandbox ended into an outcome.
-func ended(res sandbox.Result, cause error, at time.Time) spool.Record {
+func ended(res sandbox.Result, cause error, resume broker.Resume, at time.Time) spool.Record {
 	r := spool.Record{Kind: spool.KindOutcome, At: at, ExitCode: res.ExitCode}
 	switch {
+	case res.Cancelled && errors.Is(cause, errCkptFull):
+		r.Outcome, r.Code = string(broker.OutcomeExit), codeCkptFull
 	case res.Cancelled && errors.Is(cause, errWalltime):
 		r.Outcome, r.Code = string(broker.OutcomeWalltime), codeWalltime
 	case res.Cancelled:
@@ -216,6 +260,8 @@ func ended(res sandbox.Result, cause error, at time.Time) spool.Record {
 		r.Outcome, r.Code = string(broker.OutcomeOOM), "oom"
 	case res.Signal != 0:
 		r.Outcome, r.Code = string(broker.OutcomeExit), fmt.Sprintf("signal_%d", res.Signal)
+	case res.ExitCode == broker.ResumeExit && resume.Set():
+		r.Outcome, r.Code = string(broker.OutcomeExit), broker.CodeCheckpoint
 	case res.ExitCode != 0:
 		r.Outcome, r.Code = string(broker.OutcomeExit), "exit_code"
 	default:

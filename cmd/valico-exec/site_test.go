@@ -185,7 +185,8 @@ func (s *site) clear(ev *broker.Evidence, doc permit.Document, ledger note.Signe
 			Nodes: res.Nodes, GPUsPerNode: res.GPUsPerNode, GPUType: res.GPUType, CPUsPerNode: res.CPUsPerNode,
 			MemoryMiB: res.MemoryMiB, WalltimeSeconds: int64(res.Walltime / time.Second),
 		},
-		Input: string(broker.DigestOf([]byte("input"))), Policy: string(broker.DigestOf([]byte("policy"))), Engine: "opa",
+		Segment: s.segment(),
+		Input:   string(broker.DigestOf([]byte("input"))), Policy: string(broker.DigestOf([]byte("policy"))), Engine: "opa",
 	}
 	var err error
 	ev.Clearance, err = receipt.Encode(c)
@@ -201,6 +202,9 @@ func (s *site) clear(ev *broker.Evidence, doc permit.Document, ledger note.Signe
 	require.NoError(t, err)
 }
 
+// segment is the first, of a job that resumes.
+func (s *site) segment() int { return min(1, s.spec.Resume.MaxSegments) }
+
 func (s *site) order(ev broker.Evidence, now time.Time) {
 	t := s.t
 	t.Helper()
@@ -214,6 +218,7 @@ func (s *site) order(ev broker.Evidence, now time.Time) {
 		Image: broker.DigestOf(ev.Manifest), Command: s.spec.Image.Command, Env: s.spec.Image.Env, WorkDir: s.spec.Image.WorkDir,
 		Mounts: []broker.Mount{{Name: use.Mount, PURI: use.PURI, Version: use.Version, Digest: broker.DigestOf([]byte("cohort"))}},
 		Limits: s.spec.Resources, Network: s.spec.Network, Telemetry: s.spec.Telemetry, Outputs: s.spec.Outputs,
+		Resume: s.spec.Resume, Segment: s.segment(),
 	}, ev)
 	require.NoError(t, err)
 	raw, err := order.Encode(signed)

@@ -30,7 +30,11 @@ type verdict struct {
 // verify does what run does before it starts anything, and reads every layer.
 // It writes nothing into the attempt's folder.
 func (e env) verify(ctx context.Context, o options) error {
-	v, err := e.verified(ctx, o)
+	var v checked
+	rank, err := e.rank()
+	if err == nil {
+		v, err = e.verified(ctx, attempt{dir: o.attempt, rank: rank})
+	}
 	out := verdict{Verified: err == nil, Code: broker.CodeOf(err), Layers: []broker.Digest{}}
 	for _, c := range order.Codes() {
 		if c == out.Code {

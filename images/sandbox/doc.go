@@ -20,7 +20,13 @@
 // with nothing but its own loopback, and no family of sockets that does not
 // know of namespaces; one user, which is the caller's; no capabilities in any
 // set, no_new_privs, no further user namespaces, no core dumps, no inherited
-// files. VALICO_DATA=/data and VALICO_OUT=/out are set.
+// files. VALICO_DATA=/data and VALICO_OUT=/out are set; where the caller gives a
+// folder for it, /ckpt is writable too and VALICO_CKPT=/ckpt. Signals that the
+// caller sends reach the command's first process alone.
+//
+// With Spec.NodeNetwork the workload has the network of the node instead: every
+// address that the node reaches, and the abstract sockets of its processes. Only
+// what is outside can keep the ranks of one job among themselves then.
 //
 // With IsolationNone nothing is shut in: the program argv[0] is looked up inside
 // Root and started with the working folder Root/WorkDir, as an ordinary process

@@ -30,8 +30,12 @@ const (
 	fdGo                  // between the supervisor and the one that pivots
 )
 
-// controlTerm asks the supervisor to send TERM to the workload.
-const controlTerm = 'T'
+// controlTerm asks the supervisor to send TERM to the workload. A byte with the
+// top bit set asks it to send the signal of that number to its first process.
+const (
+	controlTerm   = 'T'
+	controlSignal = 0x80
+)
 
 // handover is everything the helper needs to know.
 type handover struct {
@@ -40,6 +44,7 @@ type handover struct {
 	Root       string
 	Mounts     []Mount
 	Out        string
+	Ckpt       string
 	Env        []string
 	Argv       []string
 	Program    string // host path of the program, when Plain
@@ -47,6 +52,8 @@ type handover struct {
 	Hostname   string
 	TmpSizeMiB int
 	Metrics    bool
+	// NodeNetwork says that there is no network namespace of its own.
+	NodeNetwork bool
 }
 
 // message is what the helper tells the launcher.

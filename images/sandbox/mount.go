@@ -37,12 +37,16 @@ func (m *mounter) bindRoot() error {
 	return nil
 }
 
-// bindAll shows the caller's mounts and /out. Binds take along nothing that is
+// bindAll shows the caller's mounts, /out and /ckpt. Binds take along nothing that is
 // mounted below their source.
 func (m *mounter) bindAll() error {
 	all := m.h.Mounts
+	all = all[:len(all):len(all)]
 	if m.h.Out != "" {
-		all = append(all[:len(all):len(all)], Mount{Source: m.h.Out, Target: OutDir})
+		all = append(all, Mount{Source: m.h.Out, Target: OutDir})
+	}
+	if m.h.Ckpt != "" {
+		all = append(all, Mount{Source: m.h.Ckpt, Target: CkptDir})
 	}
 	for _, b := range all {
 		var flags uintptr = quiet

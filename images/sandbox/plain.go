@@ -39,7 +39,11 @@ func (h *handover) fill(scratch string, env []string) error {
 			return err
 		}
 	}
-	h.Env = environment(env, "HOME="+home, "TMPDIR="+tmp, "VALICO_DATA="+data, "VALICO_OUT="+h.Out)
+	own := []string{"HOME=" + home, "TMPDIR=" + tmp, "VALICO_DATA=" + data, "VALICO_OUT=" + h.Out}
+	if h.Ckpt != "" {
+		own = append(own, "VALICO_CKPT="+h.Ckpt)
+	}
+	h.Env = environment(env, own...)
 	root, err := os.OpenRoot(h.Root)
 	if err != nil {
 		return err

@@ -57,6 +57,7 @@ func launch(ctx context.Context, s Spec, h handover) (Result, error) {
 	stop := make(chan struct{})
 	var ending sync.WaitGroup
 	ending.Go(func() { res.Cancelled, res.Killed = l.end(ctx, stop, s.KillMargin) })
+	ending.Go(func() { l.signal(s.Signals, stop) })
 	last, statusErr := l.follow(s.Started)
 	waitErr := <-l.done
 	close(stop)
@@ -136,7 +137,10 @@ func command(s Spec, h handover, files []*os.File) *exec.Cmd {
 		return c
 	}
 	uid, gid := os.Getuid(), os.Getgid()
-	c.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	c.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if !h.NodeNetwork {
+		c.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
+	}
 	c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
 	c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 	// What the set-up needs beyond its exec, when its user is not root.
@@ -206,6 +210,20 @@ func (l *launched) end(ctx context.Context, stop <-chan struct{}, margin time.Du
 		_ = l.cmd.Process.Kill() // pid 1: the kernel kills the rest
 	}
 	return true, true
+}
+
+// signal passes signals on until the workload ends.
+func (l *launched) signal(signals <-chan syscall.Signal, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case s := <-signals:
+			if s > 0 && s < controlSignal {
+				_, _ = l.control.Write([]byte{controlSignal | byte(s)}) // fails when it has ended meanwhile
+			}
+		}
+	}
 }
 
 // checkMetrics refuses a file that, opened anew from inside, would give more

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
@@ -28,6 +29,7 @@ const (
 const (
 	Home    = "/home/job"
 	OutDir  = "/out"
+	CkptDir = "/ckpt"
 	DataDir = "/data"
 )
 
@@ -50,6 +52,10 @@ type Spec struct {
 	Root      string // the unpacked image; mount points are made in it
 	Mounts    []Mount
 	Out       string // host folder that is /out; "" for none
+	Ckpt      string // host folder that is /ckpt, writable too; "" for none
+	// NodeNetwork leaves the node's own network to the command, for ranks that
+	// have to reach each other: nothing keeps it from anybody else on it.
+	NodeNetwork bool
 	Env       []string
 	Argv      []string
 	WorkDir   string    // absolute, inside the image; "" is "/"
@@ -61,6 +67,8 @@ type Spec struct {
 	TmpSizeMiB int      // bound of each of /tmp, HOME and /dev/shm; 0 is 1024
 	// KillMargin is the time from TERM to KILL once the context is done.
 	KillMargin time.Duration
+	// Signals are sent to the command's first process, one by one, until it ends.
+	Signals <-chan syscall.Signal `json:"-"`
 	// Started is called once the command runs; it may be nil.
 	Started func() `json:"-"`
 }
@@ -117,15 +125,17 @@ func (s Spec) sources() []string {
 	for _, m := range s.Mounts {
 		all = append(all, m.Source)
 	}
-	if s.Out != "" {
-		all = append(all, s.Out)
+	for _, p := range []string{s.Out, s.Ckpt} {
+		if p != "" {
+			all = append(all, p)
+		}
 	}
 	return all
 }
 
 // validateTargets keeps mounts off each other and off what the sandbox mounts.
 func (s Spec) validateTargets() error {
-	taken := []string{"/proc", "/dev", "/sys", "/tmp", OutDir, Home}
+	taken := []string{"/proc", "/dev", "/sys", "/tmp", OutDir, CkptDir, Home}
 	for _, m := range s.Mounts {
 		if !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target || m.Target == "/" {
 			return fmt.Errorf("the mount point %q is not a clean absolute path", m.Target)
@@ -145,7 +155,7 @@ func within(dir, p string) bool { return strings.HasPrefix(p, dir+"/") }
 
 func (s Spec) handover() handover {
 	h := handover{
-		Plain: s.Isolation == IsolationNone, Root: s.Root, Mounts: s.Mounts, Out: s.Out,
+		Plain: s.Isolation == IsolationNone, Root: s.Root, Mounts: s.Mounts, Out: s.Out, Ckpt: s.Ckpt, NodeNetwork: s.NodeNetwork,
 		Argv: s.Argv, WorkDir: s.WorkDir, Hostname: s.Hostname, TmpSizeMiB: s.TmpSizeMiB,
 		Metrics: s.Metrics != nil,
 	}
@@ -159,7 +169,11 @@ func (s Spec) handover() handover {
 		h.TmpSizeMiB = defaultTmpSizeMiB
 	}
 	if !h.Plain {
-		h.Env = environment(s.Env, "HOME="+Home, "TMPDIR=/tmp", "VALICO_DATA="+DataDir, "VALICO_OUT="+OutDir)
+		own := []string{"HOME=" + Home, "TMPDIR=/tmp", "VALICO_DATA=" + DataDir, "VALICO_OUT=" + OutDir}
+		if h.Ckpt != "" {
+			own = append(own, "VALICO_CKPT="+CkptDir)
+		}
+		h.Env = environment(s.Env, own...)
 	}
 	return h
 }

@@ -72,6 +72,15 @@ func launcher(path string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	users := make(chan os.Signal, 1)
+	signal.Notify(users, syscall.SIGUSR1)
+	passed := make(chan syscall.Signal)
+	l.Spec.Signals = passed
+	go func() {
+		for s := range users {
+			passed <- s.(syscall.Signal) //nolint:forcetypeassert // it is one on Linux
+		}
+	}()
 	res, err := sandbox.Run(ctx, l.Spec)
 	o.Result = res
 	if err != nil {

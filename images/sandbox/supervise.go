@@ -173,8 +173,11 @@ func (w *workload) obey() {
 			w.killRest()
 			unix.Exit(128 + int(unix.SIGKILL))
 		}
-		if b[0] == controlTerm {
+		switch {
+		case b[0] == controlTerm:
 			w.askToEnd()
+		case b[0]&controlSignal != 0:
+			_ = unix.Kill(w.pid, unix.Signal(b[0]&^controlSignal)) // ESRCH when it has ended
 		}
 	}
 }

@@ -36,6 +36,21 @@ func main() {
 		fmt.Println("waiting")
 		<-c
 		os.Exit(9)
+	case "count":
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		fmt.Println("waiting")
+		<-c
+		n, err := os.OpenFile(os.Getenv("VALICO_CKPT")+"/n", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		check(err)
+		_, err = n.WriteString("x")
+		check(err)
+		os.Exit(85)
+	case "more":
+		os.Exit(85)
+	case "fill":
+		check(os.WriteFile(os.Getenv("VALICO_CKPT")+"/n", make([]byte, 1<<20), 0o600))
+		os.Exit(85)
 	case "env":
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 	}

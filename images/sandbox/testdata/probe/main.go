@@ -49,6 +49,26 @@ func main() {
 		<-c
 		fmt.Println("terminated")
 		os.Exit(5)
+	case "checkpoint":
+		c := make(chan os.Signal, 8)
+		signal.Notify(c, syscall.SIGUSR1)
+		fmt.Println("waiting")
+		s := <-c
+		if err := os.WriteFile(os.Getenv("VALICO_CKPT")+"/n", []byte("7"), 0o600); err != nil {
+			fmt.Println(err)
+		}
+		fmt.Println(s)
+		os.Exit(85)
+	case "ckpt":
+		fmt.Println(os.Getenv("VALICO_CKPT"))
+	case "dial":
+		c, err := net.DialTimeout("tcp", os.Args[2], time.Second)
+		if err != nil {
+			fmt.Println("refused")
+			return
+		}
+		_ = c.Close()
+		fmt.Println("reached")
 	case "orphans":
 		orphans()
 	case "metrics":
