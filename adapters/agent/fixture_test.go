@@ -44,6 +44,10 @@ type authority struct {
 	layer                                            []byte
 	telemetry                                        string
 	gpus                                             int
+	resume                                           broker.Resume
+	segment                                          int // when resume is set
+	nodes                                            int
+	network                                          string
 }
 
 func newAuthority(t *testing.T, now time.Time) *authority {
@@ -56,6 +60,7 @@ func newAuthority(t *testing.T, now time.Time) *authority {
 	a := &authority{
 		order: key(), permit: key(), status: key(), image: key(), officer: key(), submitter: key(),
 		now: now, doc: permit.Template(now.AddDate(0, -1, 0)), layer: []byte("layer"), telemetry: "full", gpus: 1,
+		nodes: 1, network: "none",
 	}
 	secret, public, err := note.GenerateKey(rand.Reader, origin)
 	require.NoError(t, err)
@@ -113,8 +118,9 @@ func (a *authority) issue(t *testing.T, id broker.AttemptID, edit func(*broker.W
 				Class: "source", MediaType: ocispec.MediaTypeImageLayerGzip, Digest: broker.DigestOf(a.layer), DiffID: digestOf("diff"), SizeBytes: int64(len(a.layer)),
 			}},
 		},
-		Resources: broker.Resources{Nodes: 1, GPUsPerNode: a.gpus, CPUsPerNode: 1, MemoryMiB: 512, Walltime: 10 * time.Minute},
-		Network:   "none", Telemetry: a.telemetry, Outputs: []broker.OutputSpec{{Path: "model.bin", Type: "model"}},
+		Resources: broker.Resources{Nodes: a.nodes, GPUsPerNode: a.gpus, CPUsPerNode: 1, MemoryMiB: 512, Walltime: 10 * time.Minute},
+		Network:   a.network, Telemetry: a.telemetry, Outputs: []broker.OutputSpec{{Path: "model.bin", Type: "model"}},
+		Resume: a.resume,
 	}
 	var ev broker.Evidence
 	jws, err := permit.Sign(a.doc, a.permit, a.keyID(t, a.permit))
@@ -136,6 +142,7 @@ func (a *authority) issue(t *testing.T, id broker.AttemptID, edit func(*broker.W
 		Image: broker.DigestOf(ev.Manifest), Command: spec.Image.Command, Env: spec.Image.Env, WorkDir: spec.Image.WorkDir,
 		Mounts: []broker.Mount{{Name: "cohort", PURI: data.PURI, Version: data.Version, Digest: digestOf("cohort")}},
 		Limits: spec.Resources, Network: spec.Network, Telemetry: spec.Telemetry, Outputs: spec.Outputs,
+		Resume: a.resume, Segment: a.segment,
 	}
 	if edit != nil {
 		edit(&o)
@@ -173,7 +180,7 @@ func (a *authority) clear(t *testing.T, id broker.AttemptID, res broker.Resource
 	t.Helper()
 	c := receipt.Document{
 		Schema: receipt.DocumentSchema, Kind: broker.DecisionClearance, Decision: "dec_one", Job: "job_one", Attempt: string(id),
-		Tenant: "ten_one", At: receipt.Stamp(a.now), Verdict: "allow", Submitter: person,
+		Tenant: "ten_one", At: receipt.Stamp(a.now), Verdict: "allow", Submitter: person, Segment: a.segment,
 		Permit: a.doc.ID, PermitVersion: a.doc.Version, PermitDigest: string(broker.DigestOf(ev.Permit)),
 		StatusDigest: string(broker.DigestOf(ev.Status)), Spec: string(broker.DigestOf(ev.Spec)),
 		Image: string(broker.DigestOf(ev.Manifest)), Site: string(a.trust.Site), Account: account,
