@@ -44,6 +44,13 @@ func (c *Client) Jobs(ctx context.Context, cursor string, limit int) (wire.Jobs,
 	return out, err
 }
 
+// Queue lists the project's jobs that wait for their turn.
+func (c *Client) Queue(ctx context.Context) (wire.Queue, error) {
+	var out wire.Queue
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/queue", again: true}, &out)
+	return out, err
+}
+
 // Job shows a job with its attempts.
 func (c *Client) Job(ctx context.Context, id string) (wire.Job, error) {
 	var out wire.Job

@@ -100,6 +100,14 @@ func (s *Server) getJob(ctx context.Context, in *JobPath) (*body[wire.Job], erro
 	for _, a := range attempts {
 		out.Attempts, last = append(out.Attempts, wire.NewAttempt(a)), a
 	}
+	place, last, waits, err := s.turn(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	if waits {
+		p := wire.NewQueuePlace(place, out.Site)
+		out.Place = &p
+	}
 	out.Waiting = wire.NewWaiting(job, last, out.Site)
 	return &body[wire.Job]{out}, nil
 }

@@ -71,6 +71,8 @@ type Jobs interface {
 	NewestAttempts(ctx context.Context, jobs []broker.JobID) ([]broker.Attempt, error)
 	Decisions(ctx context.Context, id broker.JobID) ([]broker.Decision, error)
 	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
+	// Queue lists the project's jobs that wait for their turn, site by site.
+	Queue(ctx context.Context, project broker.ProjectID) ([]broker.QueuePlace, error)
 	Events(ctx context.Context, tenant broker.TenantID, id broker.JobID, after int64, limit int) ([]broker.Event, error)
 }
 

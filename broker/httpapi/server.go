@@ -55,6 +55,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{d: d, mux: http.NewServeMux(), streams: map[string]bool{}}
 	s.api = humago.New(s.mux, config())
 	s.jobs()
+	s.queue()
 	s.plan()
 	s.events()
 	s.blobs()

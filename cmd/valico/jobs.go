@@ -12,17 +12,27 @@ import (
 type jobsOptions struct {
 	limit int
 	all   bool
+	queue bool
 }
 
 func newJobsCommand(e *env) *cobra.Command {
 	var o jobsOptions
 	c := &cobra.Command{
 		Use: "jobs", Short: "List the project's jobs", Args: args(),
-		Long: help("Jobs lists the project's jobs, newest first.", "valico jobs", "valico jobs --all -o json"),
-		RunE: func(c *cobra.Command, _ []string) error { return runJobs(c.Context(), o, e) },
+		Long: help("Jobs lists the project's jobs, newest first. With --queue it lists those that wait for their turn, each with\n"+
+			"its place at its site and why the one ahead comes first.", "valico jobs", "valico jobs --all -o json", "valico jobs --queue"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.queue {
+				return runQueue(c.Context(), e)
+			}
+			return runJobs(c.Context(), o, e)
+		},
 	}
 	c.Flags().IntVar(&o.limit, "limit", 20, "how many, at most 200")
 	c.Flags().BoolVar(&o.all, "all", false, "all of them")
+	c.Flags().BoolVar(&o.queue, "queue", false, "those that wait for their turn, in their order")
+	c.MarkFlagsMutuallyExclusive("queue", "all")
+	c.MarkFlagsMutuallyExclusive("queue", "limit")
 	return c
 }
 

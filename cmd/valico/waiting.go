@@ -29,7 +29,7 @@ func (e *env) waitingRows(j wire.Job) [][]string {
 	if text := expected(w.EstimatedStart, e.Now()); text != "" {
 		rows = append(rows, []string{"EXPECTED", text})
 	}
-	return rows
+	return append(rows, e.placeRows(j.Place)...)
 }
 
 // expected says when the scheduler expects a job to begin; an estimate that has

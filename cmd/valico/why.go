@@ -32,7 +32,7 @@ func runWhy(ctx context.Context, id string, e *env) error {
 	if err != nil {
 		return err
 	}
-	out := why{Decisions: ds.Decisions, Waiting: j.Waiting}
+	out := why{Decisions: ds.Decisions, Waiting: j.Waiting, Place: j.Place}
 	return e.emit(out, func(w io.Writer) {
 		e.printDecisions(w, ds.Decisions)
 		if rows := e.waitingRows(j); len(rows) > 0 {
@@ -44,8 +44,9 @@ func runWhy(ctx context.Context, id string, e *env) error {
 
 // why is each decision on a job, and why it has not begun.
 type why struct {
-	Decisions []wire.Decision `json:"decisions"`
-	Waiting   *wire.Waiting   `json:"waiting,omitempty"`
+	Decisions []wire.Decision  `json:"decisions"`
+	Waiting   *wire.Waiting    `json:"waiting,omitempty"`
+	Place     *wire.QueuePlace `json:"place,omitempty"`
 }
 
 func (e *env) printDecisions(w io.Writer, ds []wire.Decision) {

@@ -8,22 +8,24 @@ import (
 
 // Job is a job as its project sees it. Attempts come with a single job only.
 type Job struct {
-	ID         string     `json:"id" example:"job_0123456789abcdefghjkmnpqrs"`
-	Name       string     `json:"name" example:"screening"`
-	Submitter  string     `json:"submitter" example:"ada@biotech.example"`
-	Permit     string     `json:"permit" example:"sandbox-2026-11-24"`
-	SiteID     string     `json:"site_id,omitempty"`
-	Site       string     `json:"site,omitempty" doc:"The site's name." example:"local"`
-	State      string     `json:"state" example:"active"`
-	Code       string     `json:"code,omitempty" doc:"Why it ended, when it did not succeed."`
-	Waiting    *Waiting   `json:"waiting,omitempty" doc:"Why it has not begun, while it has not."`
-	SpecDigest string     `json:"spec_digest"`
-	CreatedAt  time.Time  `json:"created_at"`
-	UpdatedAt  time.Time  `json:"updated_at"`
-	FinishedAt *time.Time `json:"finished_at,omitempty"`
-	Spec       *JobSpec   `json:"spec,omitempty"`
-	Attempts   []Attempt  `json:"attempts,omitempty" nullable:"false"`
-	Decision   *Decision  `json:"decision,omitempty" doc:"The admission, in the answer to a submission."`
+	ID         string      `json:"id" example:"job_0123456789abcdefghjkmnpqrs"`
+	Name       string      `json:"name" example:"screening"`
+	Submitter  string      `json:"submitter" example:"ada@biotech.example"`
+	Permit     string      `json:"permit" example:"sandbox-2026-11-24"`
+	SiteID     string      `json:"site_id,omitempty"`
+	Site       string      `json:"site,omitempty" doc:"The site's name." example:"local"`
+	Priority   string      `json:"priority,omitempty" doc:"The class that policy gave it." example:"standard"`
+	State      string      `json:"state" example:"active"`
+	Code       string      `json:"code,omitempty" doc:"Why it ended, when it did not succeed."`
+	Waiting    *Waiting    `json:"waiting,omitempty" doc:"Why it has not begun, while it has not."`
+	SpecDigest string      `json:"spec_digest"`
+	CreatedAt  time.Time   `json:"created_at"`
+	UpdatedAt  time.Time   `json:"updated_at"`
+	FinishedAt *time.Time  `json:"finished_at,omitempty"`
+	Place      *QueuePlace `json:"place,omitempty" doc:"While it waits for its turn; with a single job only."`
+	Spec       *JobSpec    `json:"spec,omitempty"`
+	Attempts   []Attempt   `json:"attempts,omitempty" nullable:"false"`
+	Decision   *Decision   `json:"decision,omitempty" doc:"The admission, in the answer to a submission."`
 }
 
 // Jobs is a page of jobs, newest first.
@@ -94,7 +96,7 @@ func (r Reason) Noun() broker.Reason {
 func NewJob(j broker.Job, site string) Job {
 	return Job{
 		ID: string(j.ID), Name: j.Spec.Name, Submitter: string(j.Submitter), Permit: string(j.Spec.Permit),
-		SiteID: string(j.Site), Site: site, State: string(j.State), Code: j.Code, SpecDigest: string(j.SpecDigest),
+		SiteID: string(j.Site), Site: site, Priority: j.Priority.Class, State: string(j.State), Code: j.Code, SpecDigest: string(j.SpecDigest),
 		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, FinishedAt: moment(j.FinishedAt),
 	}
 }

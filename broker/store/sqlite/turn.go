@@ -125,11 +125,14 @@ func readWaiting(scan scanner) (queue.Job, error) {
 	return j, err
 }
 
-// given sums what tenants and projects were given within queue.Window.
+// given sums what tenants and projects were given within queue.Window, and what
+// is on its way to a site.
 func given(ctx context.Context, r querier, s *queue.Snapshot, now time.Time) error {
 	s.Tenants, s.Projects = map[broker.TenantID]int64{}, map[broker.ProjectID]int64{}
-	return r.each(ctx, `SELECT tenant_id, project_id, sum(cost) FROM share WHERE hour > ? GROUP BY tenant_id, project_id`,
-		[]any{hour(now.Add(-queue.Window))}, func(scan scanner) error {
+	return r.each(ctx, `SELECT tenant_id, project_id, sum(cost) FROM share WHERE hour > ?1 GROUP BY tenant_id, project_id
+		UNION ALL SELECT tenant_id, project_id, cost FROM work WHERE stage = 'begun'
+		UNION ALL SELECT tenant_id, project_id, cost FROM work WHERE stage = 'waiting' AND lease_until IS NOT NULL AND lease_until > ?2`,
+		[]any{hour(now.Add(-queue.Window)), micros(now)}, func(scan scanner) error {
 			var t broker.TenantID
 			var p broker.ProjectID
 			var n int64
@@ -155,7 +158,8 @@ func (s *Store) Queue(ctx context.Context, project broker.ProjectID) ([]broker.Q
 			}
 			snap := queue.Snapshot{}
 			if snap.Jobs, err = list(ctx, s.read, `SELECT w.attempt_id, w.tenant_id, w.project_id, w.weight, w.cost, w.at FROM work w
-				WHERE w.stage = 'waiting' AND w.cancel = 0 AND w.site_id = ?`, []any{site}, readWaiting); err != nil {
+				WHERE w.stage = 'waiting' AND w.cancel = 0 AND w.site_id = ?1 AND (w.lease_until IS NULL OR w.lease_until <= ?2)`,
+				[]any{site, micros(now)}, readWaiting); err != nil {
 				return err
 			}
 			if err := given(ctx, s.read, &snap, now); err != nil {

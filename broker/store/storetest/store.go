@@ -59,6 +59,7 @@ type Records interface {
 	SetPermitStatus(ctx context.Context, project broker.ProjectID, id broker.PermitID, status []byte, at time.Time, e ledger.Entry) (int64, error)
 	Permits(ctx context.Context, project broker.ProjectID) ([]broker.PermitRecord, error)
 	Jobs(ctx context.Context, project broker.ProjectID, cursor string, limit int) ([]broker.Job, string, error)
+	Queue(ctx context.Context, project broker.ProjectID) ([]broker.QueuePlace, error)
 	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
 	Events(ctx context.Context, tenant broker.TenantID, job broker.JobID, after int64, limit int) ([]broker.Event, error)
 }
@@ -99,6 +100,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a stale token moves nothing":                          staleTokenMovesNothing,
 		"a missing edge is a transition error":                 missingEdge,
 		"a claim leases and comes back":                        claimLeases,
+		"turns come in the order that people read":             turnsInOrder,
+		"a site has no more in its queue than it takes":        siteKeepsItsQueue,
+		"what a project was given puts it behind":              shareIsWhatWasGiven,
+		"a cancellation is seen by whoever holds the attempt":  cancelIsSeen,
 		"cancel ends what is not running and asks the rest":    cancelJob,
 		"an attempt that fails before start ends its job":      failsBeforeStart,
 		"jobs are listed newest first, page by page":           jobsByPage,
