@@ -25,6 +25,9 @@
 // opaque name, the digest of the order as comment, a script that only executes
 // the launch's argv, and an environment of PATH and what the launch brings.
 //
+// A launch on several nodes is one batch script whose only command is a step with
+// one task on each node; srun is looked for in the PATH of the node.
+//
 // A job that was granted other GPUs than asked for is cancelled and refused. A
 // pending job that can never start is cancelled and then reported as ended. An
 // answer that cannot be had is KindUnavailable; a state that we do not know is

@@ -158,5 +158,10 @@ func TestAnAlteredJobIsNamedByTheRuleThatItBreaks(t *testing.T) {
 
 func TestTheScriptIsTheArgvAndNothingElse(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "#!/bin/sh\nexec '/bin/x' 'a b' '$(id)' 'it'\\''s'\n", script([]string{"/bin/x", "a b", "$(id)", "it's"}))
+	l := broker.Launch{Argv: []string{"/bin/x", "a b", "$(id)", "it's"}, Resources: broker.Resources{Nodes: 1}}
+	const command = " '/bin/x' 'a b' '$(id)' 'it'\\''s'\n"
+	require.Equal(t, "#!/bin/sh\nexec"+command, script(l))
+	l.Resources = broker.Resources{Nodes: 3, CPUsPerNode: 2}
+	require.Equal(t, "#!/bin/sh\nexec srun --nodes=3 --ntasks=3 --ntasks-per-node=1 --cpus-per-task=2 --mpi=none"+
+		" --kill-on-bad-exit=1 --input=none --output=none --error=none"+command, script(l), "one launcher on each node")
 }

@@ -155,7 +155,7 @@ func request(c Config, l broker.Launch) (slurm.Request, error) {
 	}
 	r := slurm.Request{
 		Name: l.Name, Comment: string(l.OrderDigest), Dependency: "singleton", Requeue: false, Hold: l.Hold,
-		Script: script(l.Argv), Env: env, WorkDir: l.Dir, Stdin: "/dev/null", Stdout: "/dev/null", Stderr: "/dev/null",
+		Script: script(l), Env: env, WorkDir: l.Dir, Stdin: "/dev/null", Stdout: "/dev/null", Stderr: "/dev/null",
 		Account: c.SlurmAccount, Partition: c.partition(l.Resources.GPUType), QOS: c.QOS, Reservation: c.Reservation, Constraint: c.Constraint,
 		Nodes: l.Resources.Nodes, Tasks: l.Resources.Nodes, CPUs: l.Resources.CPUsPerNode, MemoryMiB: l.Resources.MemoryMiB,
 		TimeLimit: l.Resources.Walltime + c.KillMargin,
@@ -198,11 +198,17 @@ func check(l broker.Launch) error {
 	return nil
 }
 
-// script is the same for every launch but for the arguments.
-func script(argv []string) string {
+// script is the same for every launch but for the arguments. On several nodes it
+// is one step with a task on each: srun ends all of them when one fails, and tells
+// each which node it is on.
+func script(l broker.Launch) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\nexec")
-	for _, a := range argv {
+	if n := l.Resources.Nodes; n > 1 {
+		fmt.Fprintf(&b, " srun --nodes=%d --ntasks=%d --ntasks-per-node=1 --cpus-per-task=%d --mpi=none"+
+			" --kill-on-bad-exit=1 --input=none --output=none --error=none", n, n, max(1, l.Resources.CPUsPerNode))
+	}
+	for _, a := range l.Argv {
 		b.WriteString(" '" + strings.ReplaceAll(a, "'", `'\''`) + "'")
 	}
 	b.WriteString("\n")
