@@ -34,7 +34,9 @@ var never = map[string][]string{
 	// adapters translate; they see neither SQL nor the transport
 	"adapters": {module + "broker/store", module + "broker/httpapi", module + "broker/client"},
 	// the loop declares its ports; cmd wires them
-	"broker/dispatch":       {module + "broker/store", module + "broker/httpapi", "github.com/containerd"},
+	"broker/dispatch": {module + "broker/store", module + "broker/httpapi", "github.com/containerd"},
+	// the order of turns is a pure function
+	"broker/queue":          {module + "broker/store", module + "broker/dispatch", module + "policy", "net/http"},
 	"broker/store":          {module + "broker/httpapi"},
 	"broker/httpapi":        {module + "broker/store"},
 	"broker/metrics":        {module + "broker/store", module + "broker/httpapi", "github.com/nats-io"},

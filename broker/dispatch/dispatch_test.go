@@ -94,7 +94,7 @@ func TestNothingStartsWithoutPolicyOrLedger(t *testing.T) {
 				b.turn(10)
 				require.Zero(t, b.site.starts)
 				require.False(t, b.m.get(id).attempt.State.Terminal(), "what may pass is tried again")
-				*b.p = parts{verdict: broker.VerdictAllow, m: b.m}
+				b.p.clearErr, b.p.ledgerErr, b.p.packageErr = nil, nil, nil
 				b.turn(5)
 				require.Equal(t, broker.JobSucceeded, b.m.get(id).job.State)
 				require.Equal(t, 1, b.site.starts)

@@ -206,9 +206,24 @@ type parts struct {
 	ledgerErr  error
 	packageErr error
 	m          *memory
+	mu         sync.Mutex
+	held       chan struct{} // packaging waits until it is closed; nil for not at all
+}
+
+// hold lets packaging wait until release is closed.
+func (p *parts) hold(release chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = release
 }
 
 func (p *parts) Package(context.Context, broker.TenantID, broker.ImageSpec) (dispatch.Packaged, error) {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	return dispatch.Packaged{Digest: broker.DigestOf([]byte("manifest"))}, p.packageErr
 }
 
@@ -265,6 +280,7 @@ type scripted struct {
 	m        *memory
 	orders   map[broker.AttemptID][]byte // the first order of each attempt
 	starts   int
+	stops    int
 	stopped  map[broker.AttemptID]bool
 	startErr func(n int) (accept bool, err error)
 	report   func(id broker.AttemptID) (broker.AttemptReport, bool)
@@ -305,6 +321,7 @@ func (s *scripted) Stop(_ context.Context, id broker.AttemptID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped[id] = true
+	s.stops++
 	return nil
 }
 

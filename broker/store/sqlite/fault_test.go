@@ -330,7 +330,7 @@ func TestTheHotQueriesUseTheirIndexes(t *testing.T) {
 	t.Parallel()
 	s := open(t, filepath.Join(t.TempDir(), "valico.db"))
 	for q, index := range map[string]string{
-		sqlite.DueQuery: "work_due",
+		sqlite.DueQuery:   "work_due",
 		sqlite.AheadQuery: "work_turn (site_id=? AND project_id=?)",
 		`SELECT id FROM job j WHERE j.project_id = 'x' AND (j.created_at, j.id) < (1, 'x') ORDER BY j.created_at DESC, j.id DESC LIMIT 2`: "job_newest",
 		`SELECT cursor FROM event WHERE job_id = 'x' AND cursor > 1 AND tenant_id = 'x' ORDER BY cursor LIMIT 9`:                          "event_job",
