@@ -66,8 +66,16 @@ func TestAResultGivesExactlyOnePlace(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Priority{Class: "standard", Weight: 4}, p)
 	for _, bad := range [][]string{
-		nil, {"outputs_marked_sandbox"}, {"priority:a:1", "priority:b:2"}, {"priority:a"}, {"priority:a:x"}, {"priority::4"},
-		{"priority:a:0"}, {"priority:a:-1"}, {"priority:a:101"}, {"priority:a:1:2"},
+		nil,
+		{"outputs_marked_sandbox"},
+		{"priority:a:1", "priority:b:2"},
+		{"priority:a"},
+		{"priority:a:x"},
+		{"priority::4"},
+		{"priority:a:0"},
+		{"priority:a:-1"},
+		{"priority:a:101"},
+		{"priority:a:1:2"},
 	} {
 		_, err := Result{Obligations: bad}.Priority()
 		require.ErrorIs(t, err, ErrNoDecision, "%v", bad)

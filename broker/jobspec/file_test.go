@@ -21,6 +21,7 @@ datasets:
     version: 1.10
     mount: cohort
 site: local
+priority: background
 image:
   base: none
   context: ./trainer
@@ -63,7 +64,7 @@ func TestAJobFileSaysTheWholeJob(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, jobspec.File{
 		Name: "screening", Permit: "IT-2026-1", Purpose: broker.Purpose{Code: "53(1)(e)", Sub: "ii"}, Activity: "train",
-		Datasets: []broker.DatasetUse{{PURI: "https://data.example/dataset/cohort", Version: "1.10", Mount: "cohort"}}, Site: "local",
+		Datasets: []broker.DatasetUse{{PURI: "https://data.example/dataset/cohort", Version: "1.10", Mount: "cohort"}}, Site: "local", Priority: "background",
 		Image: jobspec.FileImage{
 			Base: "none", Context: "./trainer", Command: []string{"/train", "--epochs", "5", ""},
 			Env: []broker.EnvVar{{Name: "SEED", Value: "7"}, {Name: "FLAG", Value: "true"}}, WorkDir: "/work", User: "1000:1000",
@@ -156,6 +157,7 @@ func TestAJobFileIsReadStrictly(t *testing.T) {
 		"resources.walltime":  sub("1h30m", "-1h"),
 		"resources.memory":    sub("64GiB", "99999999999TiB"),
 		"site":                sub("site: local", "site:"),
+		"priority":            sub("priority: background", "priority: 'of all'"),
 		"network":             sub("network: job", "network: &a job"),
 		"telemetry":           sub("telemetry: metrics", "telemetry: !secret metrics"),
 		"image.base":          sub("base: none", `base: ""`),

@@ -108,7 +108,7 @@ type tenants []*tenant
 func (ts tenants) Len() int           { return len(ts) }
 func (ts tenants) Less(i, j int) bool { return ts[i].less(ts[j]) }
 func (ts tenants) Swap(i, j int)      { ts[i], ts[j] = ts[j], ts[i] }
-func (ts *tenants) Push(x any)        { *ts = append(*ts, x.(*tenant)) } //nolint:forcetypeassert,errcheck // container/heap's contract
+func (ts *tenants) Push(x any)        { *ts = append(*ts, x.(*tenant)) } //nolint:forcetypeassert // container/heap's contract
 func (ts *tenants) Pop() any {
 	old := *ts
 	last := old[len(old)-1]

@@ -51,6 +51,7 @@ const exampleJobFile = `  name: screening
     command: [/trainer, --epochs, "5"]
   resources: {gpus: 1, cpus: 4, memory: 4GiB, walltime: 10m}
   telemetry: metrics
+  priority: background          # a class of the policy's; left out, its default
   outputs:
     - {path: model.json, type: model}`
 
