@@ -11,3 +11,14 @@ type Enrolment struct {
 	By     PersonID
 	At     time.Time
 }
+
+// BrokerRecord is what a remote site pins of its broker, and where it finds it.
+type BrokerRecord struct {
+	Site   SiteID
+	Name   string // of the site
+	URL    string // https://host[:port]
+	Order  []byte // public keys by role, PEM
+	Image  []byte
+	Link   []byte
+	Ledger string // verifier key of a signed note
+}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,8 +59,11 @@ type App struct {
 	metrics  *metrics.Metrics
 	figures  net.Listener // of the metrics; nil when nobody asked for them
 
+	outside  net.Listener // for the agents of remote sites; nil when none may connect
+
 	mu     sync.Mutex
 	sites  map[broker.SiteID]*site
+	agents map[broker.SiteID]crypto.PublicKey // keys of remote agents
 	spawn  func(func(context.Context) error) // set while Run runs
 	closes []func() error                    // in the order of opening
 }
@@ -83,7 +87,7 @@ func Open(ctx context.Context, cfg Config, version string) (a *App, err error) {
 	if err := containerdlog.SetLevel("error"); err != nil {
 		return nil, fmt.Errorf("quieten the content store: %w", err)
 	}
-	a = &App{cfg: cfg, version: version, hub: &telemetry.Hub{}, sites: map[broker.SiteID]*site{}, metrics: metrics.New(version)}
+	a = &App{cfg: cfg, version: version, hub: &telemetry.Hub{}, sites: map[broker.SiteID]*site{}, agents: map[broker.SiteID]crypto.PublicKey{}, metrics: metrics.New(version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -91,7 +95,7 @@ func Open(ctx context.Context, cfg Config, version string) (a *App, err error) {
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		a.openFolder, a.openRecord, a.openTelemetry, a.openDispatch, a.openOperator, a.openSites, a.openHTTP, a.openMetrics,
+		a.openFolder, a.openRecord, a.openTelemetry, a.openDispatch, a.openOperator, a.openSites, a.openHTTP, a.openAgents, a.openMetrics,
 	} {
 		if err := open(ctx); err != nil {
 			return a, err
@@ -156,7 +160,11 @@ func (a *App) openRecord(ctx context.Context) (err error) {
 }
 
 func (a *App) openTelemetry(ctx context.Context) (err error) {
-	if a.nats, err = telemetry.NewServer(telemetry.ServerConfig{Dir: a.path("nats"), Log: a.cfg.Log}); err != nil {
+	c := telemetry.ServerConfig{Dir: a.path("nats"), Log: a.cfg.Log}
+	if a.cfg.Agents.Listen != "" {
+		c.Websocket = &telemetry.Websocket{Listen: "127.0.0.1:0"} // serveAgents ends TLS
+	}
+	if a.nats, err = telemetry.NewServer(c); err != nil {
 		return err
 	}
 	if err := a.nats.Start(ctx); err != nil {
@@ -266,11 +274,14 @@ func (a *App) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.spawn = start
 	for _, s := range a.sites {
-		start(s.agent.Run)
+		start(s.Run)
 	}
 	a.mu.Unlock()
 	if a.figures != nil {
 		start(a.serveMetrics)
+	}
+	if a.outside != nil {
+		start(a.serveAgents)
 	}
 	start(a.dispatch.Run)
 	start(a.relay.Run)

@@ -35,6 +35,8 @@ type Config struct {
 	StatusMaxAge time.Duration `yaml:"status_max_age"`
 	// Poll is how often dispatch and agents look at running work.
 	Poll time.Duration `yaml:"poll"`
+	// Agents says where the agents of remote sites connect.
+	Agents AgentsConfig `yaml:"agents,omitempty"`
 	// Slurm says how the agent of each Slurm site reaches its scheduler.
 	Slurm map[string]SlurmConfig `yaml:"slurm"`
 	// Nomad says how the agent of each Nomad site reaches its scheduler.
@@ -130,6 +132,7 @@ func (c Config) Validate() error {
 	if c.Poll <= 0 {
 		bad("poll", "must be positive, got %s", c.Poll)
 	}
+	c.Agents.validate(bad)
 	for name, s := range c.Slurm {
 		if s.Conf == "" {
 			bad("slurm."+name+".slurm_conf", "required: the path of slurm.conf")

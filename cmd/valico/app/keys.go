@@ -19,6 +19,7 @@ import (
 type keys struct {
 	order  crypto.Signer
 	image  crypto.Signer
+	link   crypto.Signer // asks the agents of remote sites
 	ledger note.Signer
 	// ledgerPublic is the ledger's verifier key in the form of a signed note.
 	ledgerPublic string
@@ -36,6 +37,9 @@ func openKeys(dir, origin string) (keys, error) {
 		return keys{}, err
 	}
 	if k.image, err = openSigner(filepath.Join(dir, "image.key")); err != nil {
+		return keys{}, err
+	}
+	if k.link, err = openSigner(filepath.Join(dir, "link.key")); err != nil {
 		return keys{}, err
 	}
 	if err := k.openLedger(filepath.Join(dir, "ledger"), origin); err != nil {

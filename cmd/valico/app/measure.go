@@ -17,6 +17,17 @@ import (
 // isolation is tried out on a local site, and what this version cannot measure
 // is not claimed.
 func measured(ctx context.Context, s broker.Site) (broker.Site, error) {
+	s, err := admissible(s)
+	if err == nil && s.Scheduler == schedulerLocal {
+		isolation, _ := sandbox.Available(ctx)
+		s.Isolation = broker.Isolation(isolation)
+	}
+	return s, err
+}
+
+// admissible refuses a site that claims what nobody has measured, or whose
+// terms cannot be.
+func admissible(s broker.Site) (broker.Site, error) {
 	claims := map[string]bool{
 		"assurance enforced": s.Assurance == broker.AssuranceEnforced,
 		"mfa":                s.MFA, "quarantine": s.Quarantine, "telemetry_budget": s.TelemetryBudget, "airlock": s.Airlock,
@@ -38,10 +49,6 @@ func measured(ctx context.Context, s broker.Site) (broker.Site, error) {
 	}
 	if err := nomadNodes(s); err != nil {
 		return s, err
-	}
-	if s.Scheduler == schedulerLocal {
-		isolation, _ := sandbox.Available(ctx)
-		s.Isolation = broker.Isolation(isolation)
 	}
 	return s, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // nomad makes the adapter of a Nomad site from its section of the configuration.
-func (a *App) nomad(ctx context.Context, s broker.Site) (agent.Scheduler, string, func() error, error) {
+func (a schedulers) nomad(ctx context.Context, s broker.Site) (agent.Scheduler, string, func() error, error) {
 	c, ok := a.cfg.Nomad[s.Name]
 	if !ok {
 		return nil, "", nil, &broker.Error{
@@ -30,7 +30,7 @@ func (a *App) nomad(ctx context.Context, s broker.Site) (agent.Scheduler, string
 		}
 	}
 	cfg := a.nomadConfig(c, s)
-	cfg.OnUnknown = func() { a.metrics.UnknownState(s.ID) }
+	cfg.OnUnknown = func() { a.unknown(s.ID) }
 	sched, err := nomad.New(cfg) //nolint:contextcheck // it follows Nomad until it is closed, not until this call ends
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("reach the site's scheduler: %w", err)
@@ -38,7 +38,7 @@ func (a *App) nomad(ctx context.Context, s broker.Site) (agent.Scheduler, string
 	return sched, path, sched.Close, nil
 }
 
-func (a *App) nomadConfig(c NomadConfig, s broker.Site) nomad.Config {
+func (a schedulers) nomadConfig(c NomadConfig, s broker.Site) nomad.Config {
 	accounts := slices.Sorted(maps.Values(s.Accounts))
 	return nomad.Config{
 		Address: c.Address, TLS: nomad.TLS{CACert: c.CACert, Cert: c.Cert, Key: c.Key, ServerName: c.ServerName}, TokenFile: c.TokenFile,
@@ -74,7 +74,7 @@ func (a *App) nomadChecks(ctx context.Context, s broker.Site) []wire.Check {
 		Name: "nomad_one_node", OK: s.MaxNodes == 1, Found: fmt.Sprintf("max_nodes %d", s.MaxNodes),
 		Help: "a job of several nodes needs a Slurm site: Nomad places each part of a job by itself",
 	}}
-	for _, f := range nomad.Probe(ctx, a.nomadConfig(c, s), s.GPUs) {
+	for _, f := range nomad.Probe(ctx, a.schedulers().nomadConfig(c, s), s.GPUs) {
 		out = append(out, wire.Check{Name: f.Name, OK: f.OK, Found: f.Found, Help: f.Help})
 	}
 	return out

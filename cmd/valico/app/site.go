@@ -7,52 +7,60 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 
 	"github.com/valico-hpc/valico/adapters/agent"
-	"github.com/valico-hpc/valico/adapters/local"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/airlock"
+	"github.com/valico-hpc/valico/broker/dispatch"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
 	"github.com/valico-hpc/valico/broker/telemetry"
 )
 
-// Scheduler kinds of sites whose agent runs in this process.
-const (
-	schedulerLocal = "local"
-	schedulerSlurm = "slurm"
-	schedulerNomad = "nomad"
-)
+// end is the broker's end of a site: the agent itself, or the link with it.
+type end interface {
+	dispatch.Site
+	airlock.Site
+	Run(ctx context.Context) error
+}
 
-// site is a site whose agent runs in this process.
+// site is a site with what closes it.
 type site struct {
-	agent *agent.Agent
+	end
 	close func() error
 }
 
-// site returns the agent of a site.
-func (a *App) site(id broker.SiteID) (*agent.Agent, bool) {
+// site returns the broker's end of a site.
+func (a *App) site(id broker.SiteID) (end, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, ok := a.sites[id]
 	if !ok {
 		return nil, false
 	}
-	return s.agent, true
+	return s.end, true
 }
 
-// openSites starts an agent for each site in the record.
+// openSites starts an agent for each site in the record, or the link with it.
 func (a *App) openSites(ctx context.Context) error {
 	all, err := a.store.Sites(ctx)
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
 	a.onClose(a.closeSites)
+	remote, err := a.enrolments(ctx)
+	if err != nil {
+		return err
+	}
 	for _, s := range all {
-		if err := a.attach(ctx, s); err != nil {
+		err := error(nil)
+		if e, ok := remote[s.ID]; ok {
+			err = a.connect(s, e)
+		} else {
+			err = a.attach(ctx, s)
+		}
+		if err != nil {
 			return fmt.Errorf("site %s: %w", s.Name, err)
 		}
 	}
@@ -91,7 +99,7 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 	if err := a.pin(s, filepath.Join(dir, "trust.json")); err != nil {
 		return err
 	}
-	sched, execPath, closer, err := a.scheduler(ctx, s, dir)
+	sched, execPath, closer, err := a.schedulers().scheduler(ctx, s, dir)
 	if err != nil {
 		return err
 	}
@@ -115,14 +123,21 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 		return errors.Join(err, closer())
 	}
 	a.metrics.NameSite(s.ID, s.Name)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.sites[s.ID] = &site{agent: ag, close: func() error { nc.Close(); return closer() }}
-	if a.spawn != nil {
-		a.spawn(ag.Run)
-	}
+	a.join(s.ID, &site{end: ag, close: func() error { nc.Close(); return closer() }})
 	return nil
 }
+
+// join makes a site known, and runs its end if the broker runs.
+func (a *App) join(id broker.SiteID, s *site) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sites[id] = s
+	if a.spawn != nil {
+		a.spawn(s.Run)
+	}
+}
+
+func (a *App) schedulers() schedulers { return schedulers{cfg: a.cfg, unknown: a.metrics.UnknownState} }
 
 // pin writes what the site trusts, once: the file is the site's own from then
 // on, and an operator who pinned other keys there keeps them.
@@ -150,75 +165,6 @@ func (a *App) pin(s broker.Site, path string) error {
 		return fmt.Errorf("pin the site's trust: %w", err)
 	}
 	return writeNew(path, b, 0o600) // it names persons and datasets
-}
-
-// scheduler makes the adapter of a site, the path of valico-exec on its nodes
-// and what closes the adapter.
-func (a *App) scheduler(ctx context.Context, s broker.Site, dir string) (agent.Scheduler, string, func() error, error) {
-	switch s.Scheduler {
-	case schedulerLocal:
-		path, err := a.execPath(ctx)
-		if err != nil {
-			return nil, "", nil, err
-		}
-		l, err := local.New(local.Config{
-			Dir: filepath.Join(dir, "local"), MaxParallel: max(1, s.MaxNodes), KillMargin: s.KillMargin,
-			Log: a.cfg.Log, Step: a.cfg.Step,
-		})
-		if err != nil {
-			return nil, "", nil, err
-		}
-		return l, path, l.Close, nil
-	case schedulerSlurm:
-		return a.slurm(ctx, s, dir)
-	case schedulerNomad:
-		return a.nomad(ctx, s)
-	}
-	return nil, "", nil, &broker.Error{
-		Kind: broker.KindInvalid, Code: "scheduler_unknown", Message: "no such scheduler", Value: s.Scheduler,
-		Rule: "a site's scheduler is local, slurm or nomad", Help: "correct the site file", Who: "the site operator",
-	}
-}
-
-// execPath finds valico-exec: as configured, beside this program, or on PATH.
-func (a *App) execPath(context.Context) (string, error) {
-	if a.cfg.Exec != "" {
-		return filepath.Abs(a.cfg.Exec)
-	}
-	if self, err := os.Executable(); err == nil {
-		if self, err = filepath.EvalSymlinks(self); err == nil {
-			p := filepath.Join(filepath.Dir(self), "valico-exec")
-			if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
-				return p, nil
-			}
-		}
-	}
-	p, err := exec.LookPath("valico-exec")
-	if err != nil {
-		return "", &broker.Error{
-			Kind: broker.KindUnavailable, Code: "exec_missing", Message: "valico-exec was not found",
-			Rule: "a local site runs jobs with valico-exec, beside valico or on PATH",
-			Help: "build both: go build -o DIR ./cmd/valico ./cmd/valico-exec", Who: "the broker's operator", Err: err,
-		}
-	}
-	return filepath.Abs(p)
-}
-
-// lookup finds an account of the site's machine.
-func lookup(account string) (uid, gid int, err error) {
-	u, err := user.Lookup(account)
-	if err != nil {
-		return 0, 0, fmt.Errorf("look up account: %w", err)
-	}
-	uid, err = strconv.Atoi(u.Uid)
-	if err != nil {
-		return 0, 0, fmt.Errorf("account %s: %w", account, err)
-	}
-	gid, err = strconv.Atoi(u.Gid)
-	if err != nil {
-		return 0, 0, fmt.Errorf("account %s: %w", account, err)
-	}
-	return uid, gid, nil
 }
 
 // siteAdder is the record with one addition: a site that was admitted gets its

@@ -12,7 +12,7 @@ import (
 )
 
 // slurm makes the adapter of a Slurm site from its section of the configuration.
-func (a *App) slurm(ctx context.Context, s broker.Site, dir string) (agent.Scheduler, string, func() error, error) {
+func (a schedulers) slurm(ctx context.Context, s broker.Site, dir string) (agent.Scheduler, string, func() error, error) {
 	c, ok := a.cfg.Slurm[s.Name]
 	if !ok {
 		return nil, "", nil, &broker.Error{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -79,25 +78,19 @@ func (s *stores) Put(ctx context.Context, tenant broker.TenantID, d broker.Diges
 	return nil
 }
 
-// OpenBlob satisfies agent.Blobs for agents in this process. An order names
-// its blobs by digest and the agent checks them, so any tenant's copy serves.
-func (s *stores) OpenBlob(ctx context.Context, d broker.Digest) (io.ReadCloser, int64, error) {
-	tenants, err := os.ReadDir(s.dir)
+// OpenBlob satisfies agent.Blobs for agents in this process: from the store of
+// the order's own tenant, and from no other.
+func (s *stores) OpenBlob(ctx context.Context, o broker.WorkOrder, d broker.Digest) (io.ReadCloser, int64, error) {
+	st, err := s.of(o.Tenant)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list image stores: %w", err)
+		return nil, 0, err
 	}
-	for _, t := range tenants {
-		st, err := s.of(broker.TenantID(t.Name()))
-		if err != nil {
-			continue // not a tenant's folder
-		}
-		r, size, err := st.OpenBlob(ctx, string(d))
-		if err == nil {
-			return r, size, nil
-		}
-		if !errors.Is(err, layout.ErrNotFound) {
-			return nil, 0, fmt.Errorf("open blob: %w", err)
-		}
+	r, size, err := st.OpenBlob(ctx, string(d))
+	if errors.Is(err, layout.ErrNotFound) {
+		return nil, 0, broker.NotFound("blob", string(d))
 	}
-	return nil, 0, broker.NotFound("blob", string(d))
+	if err != nil {
+		return nil, 0, fmt.Errorf("open blob: %w", err)
+	}
+	return r, size, nil
 }
