@@ -9,11 +9,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 	"github.com/valico-hpc/valico/deploy/lab"
+	nomadlab "github.com/valico-hpc/valico/deploy/lab/nomad"
+)
+
+// Where the story may run.
+const (
+	siteLocal = "local"
+	siteSlurm = "slurm"
+	siteNomad = "nomad"
 )
 
 type demoOptions struct {
@@ -29,23 +38,24 @@ func newDemoCommand(e *env) *cobra.Command {
 		Long: help("Demo starts a broker with everything embedded in a folder of its own and walks the story that a newcomer must\n"+
 			"see: a job that its permit does not cover, the corrected job trained in a sandbox, its decisions with ledger\n"+
 			"entries, its outputs sealed, released and fetched, and four attacks refused. Then it serves until Ctrl-C.\n"+
-			"With --site slurm the job runs on the Slurm cluster of deploy/lab, which needs root; without --lab one is started.",
-			"valico demo", "valico demo --exit --json", "valico demo --site slurm --exit"),
+			"With --site slurm the job runs on the Slurm cluster of deploy/lab, with --site nomad on its Nomad agent; both need\n"+
+			"root, and without --lab one is started.",
+			"valico demo", "valico demo --exit --json", "valico demo --site slurm --exit", "valico demo --site nomad --exit"),
 		Args: args(),
 		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), e, o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.site, "site", "local", "local or slurm")
+	f.StringVar(&o.site, "site", siteLocal, "local, slurm or nomad")
 	f.StringVar(&o.exec, "exec", "", "valico-exec (VALICO_EXEC; beside valico, then on PATH)")
-	f.StringVar(&o.lab, "lab", "", "folder of a running Slurm lab")
+	f.StringVar(&o.lab, "lab", "", "folder of a running lab")
 	f.BoolVar(&o.exit, "exit", false, "end when the story is over")
 	f.BoolVar(&o.json, "json", false, "print one JSON object last, and no narrative on stdout")
 	return c
 }
 
 func runDemo(ctx context.Context, e *env, o demoOptions) error {
-	if o.site != "local" && o.site != "slurm" {
-		return invalid("usage", "unknown site", "--site is local or slurm", o.site, "choose one of them")
+	if !slices.Contains([]string{siteLocal, siteSlurm, siteNomad}, o.site) {
+		return invalid("usage", "unknown site", "--site is local, slurm or nomad", o.site, "choose one of them")
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -69,13 +79,12 @@ func runDemo(ctx context.Context, e *env, o demoOptions) error {
 	if !o.exit {
 		opts.Serve = func(ctx context.Context, _ *demo.World) { <-ctx.Done() }
 	}
-	if o.site == "slurm" {
-		l, stop, err := o.cluster(ctx, e)
+	if o.site != siteLocal {
+		stop, err := o.cluster(ctx, e, &opts)
 		if err != nil {
 			return err
 		}
 		defer stop()
-		opts.Slurm = &demo.SlurmLab{Lab: l, Exec: launcher}
 	}
 	report, err := demo.Run(ctx, opts)
 	if o.json {
@@ -111,18 +120,34 @@ func (o demoOptions) launcher(e *env, exe string) (string, error) {
 	return filepath.Abs(p)
 }
 
-// cluster opens the lab that was named, or starts one.
-func (o demoOptions) cluster(ctx context.Context, e *env) (*lab.Lab, func(), error) {
-	if o.lab != "" {
-		l, err := lab.Open(o.lab)
-		return l, func() {}, err
+// cluster opens the lab that was named, or starts one, which stop ends.
+func (o demoOptions) cluster(ctx context.Context, e *env, opts *demo.Options) (stop func(), err error) {
+	end := func() error { return nil }
+	if o.site == siteNomad {
+		var l *nomadlab.Lab
+		if err := demo.NomadAccounts(ctx); err != nil {
+			return nil, err
+		}
+		if o.lab != "" {
+			l, err = nomadlab.Open(o.lab)
+		} else if l, err = nomadlab.Start(ctx, e.Stderr); err == nil {
+			end = l.Stop
+		}
+		opts.Cluster = &demo.NomadLab{Lab: l, Exec: opts.Exec, Dir: opts.Dir}
+	} else {
+		var l *lab.Lab
+		if o.lab != "" {
+			l, err = lab.Open(o.lab)
+		} else if l, err = lab.Start(ctx, e.Stderr); err == nil {
+			end = func() error { return l.Stop(context.WithoutCancel(ctx)) }
+		}
+		opts.Cluster = &demo.SlurmLab{Lab: l, Exec: opts.Exec}
 	}
-	l, err := lab.Start(ctx, e.Stderr)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return l, func() {
-		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
+	return func() {
+		if err := end(); err != nil {
 			fmt.Fprintln(e.Stderr, "valico: error: "+err.Error())
 		}
 	}, nil

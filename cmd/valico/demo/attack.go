@@ -45,8 +45,8 @@ func (s *story) copySite(name string) (attackSite, error) {
 
 // attackDir is a folder that the node sees.
 func (s *story) attackDir() string {
-	if s.o.Slurm != nil {
-		return s.o.Slurm.Lab.Site
+	if s.o.Cluster != nil {
+		return s.o.Cluster.shared()
 	}
 	return s.world.Dir
 }
@@ -133,8 +133,8 @@ func (s *story) onCopy(ctx context.Context, name string, change func(attackSite)
 	if err := change(a); err != nil {
 		return "", err
 	}
-	if s.o.Slurm != nil {
-		if err := s.o.Slurm.give(a.dir); err != nil {
+	if s.o.Cluster != nil {
+		if err := s.o.Cluster.give(a.dir); err != nil {
 			return "", err
 		}
 	}
@@ -146,8 +146,8 @@ func (s *story) onCopy(ctx context.Context, name string, change func(attackSite)
 func (s *story) launch(ctx context.Context, site, attempt string) (string, error) {
 	args := []string{"run", "--site", site, "--attempt", attempt}
 	c := exec.CommandContext(ctx, s.o.Exec, args...) //nolint:gosec // our own launcher
-	if s.o.Slurm != nil {
-		c = s.o.Slurm.launch(ctx, args)
+	if s.o.Cluster != nil {
+		c = s.o.Cluster.launch(ctx, args)
 	}
 	var stderr bytes.Buffer
 	c.Stderr = &stderr

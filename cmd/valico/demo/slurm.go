@@ -47,12 +47,36 @@ func (l *SlurmLab) Site(cfg *app.Config) (wire.Site, string, error) {
 		Name: slurmSite, Country: "IT", Operator: "Example site operator", Scheduler: "slurm", Assurance: "advisory", Isolation: "userns",
 		GPUs: []wire.GPUType{{Name: l.Lab.GPUType, PerNode: l.Lab.GPUsPerNode}}, MaxNodes: len(l.Lab.Nodes),
 		CPUsPerNode: 8, MemoryMiB: 8192, MaxWallSeconds: 3600, KillMarginSeconds: 5,
-		Accounts: map[string]string{string(Developer): developerAccount, string(Colleague): "labuser2"},
+		Accounts: map[string]string{string(Developer): developerAccount, string(Colleague): colleagueAccount},
 	}, filepath.Join(l.dir(), "data", "cohort"), nil
 }
 
-// developerAccount is the developer's own account at the lab.
-const developerAccount = "labuser1"
+// The persons' own accounts at a lab.
+const (
+	developerAccount = "labuser1"
+	colleagueAccount = "labuser2"
+)
+
+// Cluster is a lab of deploy/lab as the story's site.
+type Cluster interface {
+	// Site describes the lab, tells the broker how to reach its scheduler and
+	// says where the dataset goes.
+	Site(cfg *app.Config) (wire.Site, string, error)
+	// SiteDir is the folder that the lab's nodes share.
+	SiteDir() string
+	shared() string
+	// launch prepares valico-exec on a node, as the developer's account.
+	launch(ctx context.Context, args []string) *exec.Cmd
+	// give hands a folder to the developer's account.
+	give(dir string) error
+	// accounting lists the lab's jobs with their accounts, and how that is asked.
+	accounting(ctx context.Context) (asked, table string, err error)
+}
+
+var (
+	_ Cluster = (*SlurmLab)(nil)
+	_ Cluster = (*NomadLab)(nil)
+)
 
 // execPath is the launcher as the lab's nodes see it.
 func (l *SlurmLab) execPath() string { return filepath.Join(l.dir(), "bin", "valico-exec") }
@@ -62,12 +86,16 @@ func (l *SlurmLab) launch(ctx context.Context, args []string) *exec.Cmd {
 	return l.Lab.Command(ctx, developerAccount, append([]string{l.execPath()}, args...)...)
 }
 
-// give hands a folder to the developer's account.
-func (l *SlurmLab) give(dir string) error {
-	uid := l.Lab.Users[developerAccount]
+// shared is a folder that the lab's nodes see.
+func (l *SlurmLab) shared() string { return l.Lab.Site }
+
+func (l *SlurmLab) give(dir string) error { return giveTo(dir, l.Lab.Users[developerAccount]) }
+
+// giveTo hands a folder to an account.
+func giveTo(dir string, uid int) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("give to %s: %w", developerAccount, err)
+		return fmt.Errorf("give to account %d: %w", uid, err)
 	}
 	defer root.Close() //nolint:errcheck // nothing is written through it
 	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
@@ -79,12 +107,12 @@ func (l *SlurmLab) give(dir string) error {
 }
 
 // accounting lists the cluster's jobs: number, owner, state and what was granted.
-func (l *SlurmLab) accounting(ctx context.Context) (string, error) {
+func (l *SlurmLab) accounting(ctx context.Context) (asked, table string, err error) {
 	b, err := l.Lab.Command(ctx, "root", "sacct", "-X", "-a", "-o", "jobid,user,state,alloctres%60").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("read the accounting: %w: %s", err, b)
+		return "", "", fmt.Errorf("read the accounting: %w: %s", err, b)
 	}
-	return string(b), nil
+	return "sacct -X -a -o jobid,user,state,alloctres", string(b), nil
 }
 
 func copyProgram(from, to string) error {

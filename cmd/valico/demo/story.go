@@ -30,8 +30,8 @@ type Options struct {
 	Dir       string // where everything lies; an empty folder
 	Out       io.Writer
 	TTY       bool
-	Quiet     bool // no narrative
-	Slurm     *SlurmLab
+	Quiet     bool    // no narrative
+	Cluster   Cluster // nil for this machine
 	Now       func() time.Time
 	// Serve is called when the story is over and the broker still serves; nil
 	// ends at once.
@@ -112,17 +112,17 @@ func (s *story) open(ctx context.Context) (stop func() error, err error) {
 	s.sh.world = s.world
 	s.report.Site, s.report.Isolation = s.world.Site.Name, s.world.Site.Isolation
 	s.siteDir = filepath.Join(cfg.DataDir, "sites", s.world.Site.ID)
-	if s.o.Slurm != nil {
-		s.siteDir = s.o.Slurm.SiteDir()
+	if s.o.Cluster != nil {
+		s.siteDir = s.o.Cluster.SiteDir()
 	}
 	s.introduce()
 	return stop, nil
 }
 
-// site is where the story runs: this machine, or the Slurm lab.
+// site is where the story runs: this machine, or a lab.
 func (s *story) site(cfg *app.Config) (wire.Site, string, error) {
-	if s.o.Slurm != nil {
-		return s.o.Slurm.Site(cfg)
+	if s.o.Cluster != nil {
+		return s.o.Cluster.Site(cfg)
 	}
 	site, err := LocalSite()
 	return site, filepath.Join(s.o.Dir, "cohort"), err
@@ -155,7 +155,7 @@ func (s *story) job() JobFile {
 	j := JobFile{
 		Permit: s.world.Permit.ID, Site: s.world.Site.Name, Epochs: 12, Pace: 250 * time.Millisecond, Walltime: 5 * time.Minute,
 	}
-	if s.o.Slurm != nil {
+	if s.o.Cluster != nil {
 		j.GPUs, j.GPUType = 1, s.world.Site.GPUs[0].Name
 	}
 	return j
@@ -301,17 +301,17 @@ func (s *story) trained(ctx context.Context) error {
 	return nil
 }
 
-// colleague lets a second person submit to Slurm: two persons of one broker
+// colleague lets a second person submit to a lab: two persons of one broker
 // are two owners there.
 func (s *story) colleague(ctx context.Context) error {
-	if s.o.Slurm == nil {
+	if s.o.Cluster == nil {
 		return nil
 	}
 	s.sh.title("   A second person's job runs as that person's own account")
 	if err := s.sh.ask(ctx, Colleague, exitOK, nil, "submit", "job.yaml", "--wait"); err != nil {
 		return err
 	}
-	table, err := s.o.Slurm.accounting(ctx)
+	asked, table, err := s.o.Cluster.accounting(ctx)
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (s *story) colleague(ctx context.Context) error {
 			return fmt.Errorf("no job of account %s in the accounting:\n%s", account, table)
 		}
 	}
-	s.sh.say("\nroot$ sacct -X -a -o jobid,user,state,alloctres\n%s", strings.TrimRight(table, "\n"))
+	s.sh.say("\nroot$ %s\n%s", asked, strings.TrimRight(table, "\n"))
 	return nil
 }
 

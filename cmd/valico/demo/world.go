@@ -66,10 +66,7 @@ func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
 		return nil, err
 	}
 	var err error
-	if c.Site.Datasets, err = w.cohort(c.DataDir); err != nil {
-		return nil, err
-	}
-	if err := w.admit(ctx, c); err != nil {
+	if w.Site, err = w.Admit(ctx, c.Site, c.DataDir, c.GPUHours); err != nil {
 		return nil, err
 	}
 	for _, p := range []wire.Person{
@@ -84,24 +81,28 @@ func Prepare(ctx context.Context, c WorldConfig) (*World, error) {
 	return w, w.Import(ctx, w.Permit, time.Now())
 }
 
-// admit adds the site and reads it back as it was measured.
-func (w *World) admit(ctx context.Context, c WorldConfig) error {
+// Admit adds a site with the dataset in a folder and an allocation, and reads it
+// back as it was measured.
+func (w *World) Admit(ctx context.Context, site wire.Site, dataDir string, gpuHours float64) (wire.Site, error) {
+	var err error
+	if site.Datasets, err = w.cohort(dataDir); err != nil {
+		return wire.Site{}, err
+	}
 	op := w.Client(OperatorID)
-	added, err := op.AddSite(ctx, wire.SiteAdd{Site: c.Site, GPUHours: c.GPUHours, Days: 365})
+	added, err := op.AddSite(ctx, wire.SiteAdd{Site: site, GPUHours: gpuHours, Days: 365})
 	if err != nil {
-		return fmt.Errorf("admit the site: %w", err)
+		return wire.Site{}, fmt.Errorf("admit the site: %w", err)
 	}
 	sites, err := op.Sites(ctx)
 	if err != nil {
-		return fmt.Errorf("list sites: %w", err)
+		return wire.Site{}, fmt.Errorf("list sites: %w", err)
 	}
 	for _, s := range sites.Sites {
 		if s.ID == added.ID {
-			w.Site = s
-			return nil
+			return s, nil
 		}
 	}
-	return fmt.Errorf("the site %s is not there after it was admitted", added.Name)
+	return wire.Site{}, fmt.Errorf("the site %s is not there after it was admitted", added.Name)
 }
 
 // cohort writes the dataset and describes it as the site's registry does.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/nomad/api"
 )
 
@@ -28,7 +29,7 @@ type Lab struct {
 	GPUType   string   // model of the emulated GPUs
 	GPUs      int      // how many the one node has
 	Users     map[string]int
-	API       *api.Client // with the management token
+	API       *api.Client `json:"-"` // with the management token
 	Secret    string      // the management token
 
 	bin   string
@@ -76,11 +77,44 @@ func start(ctx context.Context, bin string) (*Lab, error) {
 	if err := l.run(); err != nil {
 		return nil, errors.Join(err, l.remove())
 	}
-	if err := l.prepare(ctx); err != nil {
+	err := l.prepare(ctx)
+	if err == nil {
+		err = l.describe()
+	}
+	if err != nil {
 		tail, _ := os.ReadFile(filepath.Join(l.Dir, "agent.log"))
 		return nil, errors.Join(fmt.Errorf("%w; the agent says: %s", err, tail[max(0, len(tail)-3000):]), l.Stop())
 	}
 	return l, nil
+}
+
+// describe writes for Open what a lab is; it holds the management token.
+func (l *Lab) describe() error {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("describe the lab: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(l.Dir, "lab.json"), b, 0o600); err != nil {
+		return fmt.Errorf("describe the lab: %w", err)
+	}
+	return nil
+}
+
+// Open reads a lab that another process started and ends; what needs that
+// process, such as Down, does not work on it.
+func Open(dir string) (*Lab, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "lab.json")) //nolint:gosec // named by whoever started the lab
+	if err != nil {
+		return nil, fmt.Errorf("open the Nomad lab: %w", err)
+	}
+	var l Lab
+	if err := json.Unmarshal(b, &l, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("open the Nomad lab: %w", err)
+	}
+	if l.API, err = api.NewClient(&api.Config{Address: l.Address, SecretID: l.Secret}); err != nil {
+		return nil, fmt.Errorf("open the Nomad lab: %w", err)
+	}
+	return &l, nil
 }
 
 // makeFolder makes the lab's folder and removes those that dead labs left.
