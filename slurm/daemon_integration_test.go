@@ -317,6 +317,18 @@ func oneVersion(t *testing.T, version string) {
 	require.NoError(t, err)
 	require.Equal(t, rs, one)
 
+	ps, err := c.Partitions(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"boost", "debug"}, ps)
+	reservations, err := c.Reservations(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, reservations)
+	_, err = c.Features(t.Context())
+	require.NoError(t, err)
+	as, err := c.Associations(t.Context(), "labuser1")
+	require.NoError(t, err)
+	require.Contains(t, as, slurm.Association{Account: "site", QOS: []string{"normal", "urgent"}})
+
 	for number, change := range map[int]func(*slurm.Request){
 		2000: func(r *slurm.Request) { r.Partition = "nowhere" },
 		2014: func(r *slurm.Request) { r.GRES = "gres/gpu:h100:5" },

@@ -97,6 +97,15 @@ func TestEveryFieldThatIsSentOrReadIsInTheSchema(t *testing.T) {
 			Job descWire `json:"job"`
 		}{}, "submitted": submitAnswer{}, "cancelled": cancelAnswer{}, "kill": killWire{}, "killed": cancelAnswer{},
 		"job": jobs[jobWire]{}, "db": jobs[dbJobWire]{}, "ping": pingWire{},
+		"partitions": struct {
+			P []named `json:"partitions"`
+		}{}, "reservations": struct {
+			R []named `json:"reservations"`
+		}{}, "nodes": struct {
+			N []nodeWire `json:"nodes"`
+		}{}, "associations": struct {
+			A []associationWire `json:"associations"`
+		}{},
 	}
 	lacking := map[string]bool{}
 	for name, doc := range documents(t) {
