@@ -155,6 +155,10 @@ func list[T any](ctx context.Context, s *Scheduler, op, namespace, filter string
 			return nil, translate(op, err)
 		}
 		out = append(out, some...)
+		if meta != nil && meta.NextToken == "" && len(some) >= pageSize && !meta.KnownLeader {
+			// The client reads no headers behind one that is not there.
+			return nil, unavailable(op+": a page came without saying whether it is the last", nil)
+		}
 		if meta == nil || meta.NextToken == "" || meta.NextToken == next {
 			return out, nil
 		}

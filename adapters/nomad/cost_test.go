@@ -23,6 +23,7 @@ import (
 type crowd struct {
 	jobs, allocs []json.RawMessage
 
+	bare bool        // without the headers of a real one
 	deaf atomic.Bool // to blocking queries
 
 	mu      sync.Mutex
@@ -78,6 +79,10 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.lists++
 		c.mu.Unlock()
+	}
+	if !c.bare {
+		w.Header().Set("X-Nomad-LastContact", "0")
+		w.Header().Set("X-Nomad-KnownLeader", "true")
 	}
 	from, _ := strconv.Atoi(q.Get("next_token"))
 	to := min(len(rows), from+per)
@@ -185,6 +190,21 @@ func TestWithoutEventStreamAndBlockingQueriesEveryTickLists(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, c.listed()-before)
 	}
+}
+
+func TestALongListComesInPagesAndIsNotCutUnseen(t *testing.T) {
+	t.Parallel()
+	ls := many(4100)
+	c := newCrowd(ls, alone)
+	sts, err := crowded(t, c, nil).Watch(t.Context(), ls)
+	require.NoError(t, err)
+	require.Len(t, sts, len(ls))
+	require.Equal(t, 3+1+3, c.listed(), "three pages of jobs, one of evaluations, three of allocations")
+
+	c = newCrowd(ls, alone)
+	c.bare = true
+	_, err = crowded(t, c, nil).Watch(t.Context(), ls)
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
 }
 
 func TestTwoTenantsAreWatchedInOneListAndEachIsEndedInItsOwnNamespace(t *testing.T) {
