@@ -17,7 +17,7 @@ import (
 	"github.com/valico-hpc/valico/broker/admission"
 )
 
-// Deps are the parts behind the API. Probe may be nil; all others are required.
+// Deps are the parts behind the API. Probe and Agents may be nil; all others are required.
 type Deps struct {
 	Admission Admission
 	Store     Store
@@ -25,6 +25,7 @@ type Deps struct {
 	Blobs     Blobs
 	Ledger    Ledger
 	Hub       Hub
+	Agents    Agents          // nil: no site is remote
 	Probe     Probe           // nil: a site's record is all that site check says
 	Trust     admission.Trust // pinned permit and status keys
 	Log       *slog.Logger
@@ -47,7 +48,7 @@ type Server struct {
 func New(d Deps) (*Server, error) {
 	if d.Admission == nil || d.Store == nil || d.Airlock == nil || d.Blobs == nil || d.Ledger == nil || d.Hub == nil ||
 		d.Log == nil || d.Now == nil {
-		return nil, errors.New("httpapi: every part but Probe is required")
+		return nil, errors.New("httpapi: every part but Probe and Agents is required")
 	}
 	if d.Heartbeat <= 0 {
 		d.Heartbeat = 15 * time.Second
@@ -55,6 +56,7 @@ func New(d Deps) (*Server, error) {
 	s := &Server{d: d, mux: http.NewServeMux(), streams: map[string]bool{}}
 	s.api = humago.New(s.mux, config())
 	s.jobs()
+	s.agents()
 	s.queue()
 	s.plan()
 	s.events()

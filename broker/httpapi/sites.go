@@ -54,7 +54,7 @@ func (s *Server) addSite(ctx context.Context, in *addSiteInput) (*body[wire.Site
 	p, now := caller(ctx), s.now()
 	site := in.Body.Site.Noun()
 	site.ID, site.CreatedAt = broker.NewID[broker.SiteID]("site"), now
-	if err := s.d.Store.AddSite(ctx, site); err != nil {
+	if err := s.admitSite(ctx, site, in.Body.Agent); err != nil {
 		return nil, fmt.Errorf("add site: %w", err)
 	}
 	if in.Body.GPUHours > 0 {
@@ -67,6 +67,18 @@ func (s *Server) addSite(ctx context.Context, in *addSiteInput) (*body[wire.Site
 		}
 	}
 	return &body[wire.Site]{wire.NewSite(site, p.ID, true)}, nil
+}
+
+// admitSite admits a site; with keys of an agent one that is remote.
+func (s *Server) admitSite(ctx context.Context, site broker.Site, keys *wire.AgentKeys) error {
+	if keys == nil {
+		return s.d.Store.AddSite(ctx, site)
+	}
+	agents, err := s.remote()
+	if err != nil {
+		return err
+	}
+	return agents.AddRemoteSite(ctx, site, s.enrolment(ctx, site.ID, *keys))
 }
 
 // SitePath names a site.

@@ -55,9 +55,10 @@ type Dataset struct {
 
 // SiteAdd admits a site and may grant the operator's project GPU time there.
 type SiteAdd struct {
-	Site     Site    `json:"site"`
-	GPUHours float64 `json:"gpu_hours,omitempty" minimum:"0" maximum:"100000000" doc:"Granted to the project." example:"100"`
-	Days     int     `json:"days,omitempty" minimum:"1" maximum:"3660" default:"365" doc:"How long the grant is valid."`
+	Site     Site       `json:"site"`
+	Agent    *AgentKeys `json:"agent,omitempty" doc:"Of a site whose agent runs there; without it the agent runs in the broker."`
+	GPUHours float64    `json:"gpu_hours,omitempty" minimum:"0" maximum:"100000000" doc:"Granted to the project." example:"100"`
+	Days     int        `json:"days,omitempty" minimum:"1" maximum:"3660" default:"365" doc:"How long the grant is valid."`
 }
 
 // Sites are the admitted sites.

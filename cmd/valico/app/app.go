@@ -229,7 +229,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	api, err := httpapi.New(httpapi.Deps{ //nolint:contextcheck // each request brings its own context
 		Admission: kicking{adm, a.dispatch, a.relay}, Store: siteAdder{a.store, a}, Airlock: lock, Blobs: a.images,
-		Ledger: a.ledger, Hub: a.hub, Probe: probe{a}, Trust: a.brokerTrust(), Log: a.cfg.Log, Now: time.Now, Version: a.version,
+		Ledger: a.ledger, Hub: a.hub, Probe: probe{a}, Agents: siteAdder{a.store, a}, Trust: a.brokerTrust(), Log: a.cfg.Log, Now: time.Now, Version: a.version,
 	})
 	if err != nil {
 		return err
