@@ -107,6 +107,31 @@ func TestAPermitBecomesATrainingRunOnNomadThatTellsNomadNothing(t *testing.T) {
 	toldNothing(t, lab)
 }
 
+// The operator reads what was measured at the site, each with what to do, and a
+// site of several nodes for one job is refused when it is added, not at a launch.
+func TestANomadSiteIsMeasuredAndHasOneNodeForAJob(t *testing.T) {
+	t.Parallel()
+	w, lab := nomadWorld(t)
+	op := w.Client(demo.OperatorID)
+	got, err := op.CheckSite(t.Context(), "nomad")
+	require.NoError(t, err)
+	checks := map[string]wire.Check{}
+	for _, c := range got.Checks {
+		checks[c.Name] = c
+	}
+	require.True(t, checks["nomad_token"].OK, "%+v", checks["nomad_token"])
+	require.True(t, checks["nomad_namespace "+lab.Namespace].OK, "%+v", checks)
+	require.True(t, checks["nomad_lists"].OK)
+	require.True(t, checks["nomad_one_node"].OK)
+	require.False(t, checks["nomad_nodes"].OK, "the token of this world may not read nodes")
+	require.Contains(t, checks["nomad_nodes"].Help, `node { policy = "read" }`)
+
+	second := w.Site
+	second.ID, second.CreatedAt, second.Account, second.Name, second.MaxNodes = "", nil, "", "wide", 2
+	_, err = op.AddSite(t.Context(), wire.SiteAdd{Site: second})
+	require.Equal(t, "site_nodes", broker.CodeOf(err), "%v", err)
+}
+
 // toldNothing searches all that the agent stores, and its log.
 func toldNothing(t *testing.T, lab *nomadlab.Lab) {
 	t.Helper()
