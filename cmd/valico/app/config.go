@@ -60,6 +60,11 @@ type SlurmConfig struct {
 	Account    string   `yaml:"account"`
 	QoS        string   `yaml:"qos"`
 	Exec       string   `yaml:"exec"` // valico-exec as the nodes see it
+
+	Partitions  map[string]string `yaml:"partitions"`  // GPU type to its partition; others go to Partition
+	Reservation string            `yaml:"reservation"` // of every job
+	Constraint  string            `yaml:"constraint"`  // node features that every job needs, such as nvlink&rack1
+	APIVersion  string            `yaml:"api_version"` // of slurmrestd; empty takes the newest that both know
 }
 
 // NomadConfig is how one in-process agent reaches a Nomad server.
@@ -137,6 +142,7 @@ func (c Config) Validate() error {
 		if s.Conf == "" {
 			bad("slurm."+name+".slurm_conf", "required: the path of slurm.conf")
 		}
+		s.validate(func(key, format string, args ...any) { bad("slurm."+name+"."+key, format, args...) })
 		for key, p := range map[string]string{"slurm_conf": s.Conf, "run": s.Run, "site_dir": s.SiteDir, "exec": s.Exec} {
 			if p != "" && !filepath.IsAbs(p) {
 				bad("slurm."+name+"."+key, "%q must be an absolute path", p)

@@ -75,6 +75,9 @@ func (p probe) Check(ctx context.Context, s broker.Site) ([]wire.Check, error) {
 			Help: "unprivileged user namespaces are off here: " + why,
 		}, processTable())
 	}
+	if s.Scheduler == schedulerSlurm {
+		out = append(out, p.app.slurmChecks(ctx, s)...)
+	}
 	if s.Scheduler == schedulerNomad {
 		out = append(out, p.app.nomadChecks(ctx, s)...)
 	}
