@@ -23,9 +23,9 @@ type hands struct {
 // holding is one attempt in hand.
 type holding struct {
 	Claimed
-	due     time.Time // when to look at it again; zero is always
-	stopped time.Time // when its site was told last to stop it
-	cancel  context.CancelCauseFunc
+	due    time.Time // when to look at it again; zero is always
+	stopAt time.Time // before it its site is not told again to stop it
+	cancel context.CancelCauseFunc
 }
 
 var errLeaseLost = errors.New("the attempt's lease was lost")

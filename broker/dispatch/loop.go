@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,9 @@ type Dispatcher struct {
 	kick    chan struct{} // there may be an attempt to begin
 	look    chan struct{} // there may be one to watch
 	watched *hands
+	stops   sync.WaitGroup // sites that are told to stop something
+	slots   chan struct{}  // one for each that is told at once
+	looking atomic.Bool    // the watch will look soon
 }
 
 // New makes a Dispatcher.
@@ -87,7 +91,7 @@ func New(p Parts, c Config) (*Dispatcher, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	d := &Dispatcher{Parts: p, cfg: c, kick: make(chan struct{}, 1), look: make(chan struct{}, 1)}
+	d := &Dispatcher{Parts: p, cfg: c, kick: make(chan struct{}, 1), look: make(chan struct{}, 1), slots: make(chan struct{}, writers)}
 	d.watched = newHands(d)
 	return d, nil
 }
@@ -112,6 +116,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	wg.Go(func() { d.loop(ctx, "begin attempts", d.kick, d.begin) })
 	wg.Go(func() { d.loop(ctx, "watch attempts", d.look, d.watch) })
 	wg.Wait()
+	d.stops.Wait()
 	d.leave(context.WithoutCancel(ctx))
 	return context.Cause(ctx)
 }

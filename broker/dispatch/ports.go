@@ -33,6 +33,10 @@ type Store interface {
 	// Usage.GPUSeconds is booked, the rest is refunded. KindQuota says that
 	// Change.Next finds no room, and nothing was written.
 	Advance(ctx context.Context, c Claimed, ch Change) (broker.Attempt, error)
+	// SiteOperation says what an operator lets happen at a site. A change to
+	// submitting asks again in its own transaction, and answers KindUnavailable
+	// with broker.CodeSiteClosed at a site that is not open.
+	SiteOperation(ctx context.Context, id broker.SiteID) (broker.SiteOperation, error)
 	// SpecBytes returns the canonical job spec as stored.
 	SpecBytes(ctx context.Context, id broker.JobID) ([]byte, error)
 	// OrderBytes returns Change.Order as it was stored with the attempt.

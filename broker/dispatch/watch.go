@@ -77,11 +77,14 @@ func (d *Dispatcher) ask(ctx context.Context, h *hands, id broker.SiteID, xs []*
 	g.SetLimit(writers)
 	for _, x := range xs {
 		r, known := byID[x.Attempt.ID]
-		if _, changed := change(x.Attempt, r); known && !changed && !x.Cancel {
+		if x.Cancel && known && r.State != broker.AttemptDone {
+			d.stop(ctx, h, site, x)
+		}
+		if _, changed := change(x.Attempt, r); known && !changed {
 			continue
 		}
 		g.Go(func() error {
-			a, err := d.follow(ctx, site, x, r, known)
+			a, err := d.follow(ctx, site, x.Claimed, r, known)
 			d.followed(ctx, h, x, a, err)
 			return nil
 		})
@@ -106,25 +109,10 @@ func (d *Dispatcher) followed(ctx context.Context, h *hands, x *holding, a broke
 	h.again(x.Attempt.ID, d.cfg.Retry)
 }
 
-// stopAgain is after how many polls a site is told again to stop an attempt that
-// it still reports as live.
-const stopAgain = 10
-
-// soon is the part of a poll after which a site is asked what its stop has done.
-const soon = 10
-
 // follow brings one attempt to where its site says it is.
-func (d *Dispatcher) follow(ctx context.Context, site Site, x *holding, r broker.AttemptReport, known bool) (broker.Attempt, error) {
-	c := x.Claimed
+func (d *Dispatcher) follow(ctx context.Context, site Site, c Claimed, r broker.AttemptReport, known bool) (broker.Attempt, error) {
 	if !known {
 		return d.unknown(ctx, site, c)
-	}
-	if now := d.now(); c.Cancel && r.State != broker.AttemptDone && now.Sub(x.stopped) >= stopAgain*d.cfg.Poll {
-		if err := site.Stop(ctx, c.Attempt.ID); err != nil {
-			return c.Attempt, wrap("stop", err)
-		}
-		x.stopped = now
-		time.AfterFunc(d.cfg.Poll/soon, func() { wake(d.look) }) // a site that stops at once need not wait for a poll
 	}
 	ch, changed := change(c.Attempt, r)
 	if !changed {
