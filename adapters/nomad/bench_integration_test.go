@@ -33,7 +33,7 @@ func BenchmarkSubmitHeld(b *testing.B) {
 	require.NoError(b, err)
 	bare := func(ctx context.Context, l broker.Launch) error {
 		j := *made
-		j.ID, j.Name, j.Meta = &l.Name, &l.Name, map[string]string{"order": string(l.OrderDigest)}
+		j.ID, j.Name, j.Meta = &l.Name, &l.Name, map[string]string{"order": string(l.OrderDigest), "account": l.Account}
 		w := (&api.WriteOptions{Namespace: cluster.Namespace}).WithContext(ctx)
 		if _, _, err := cluster.API.Jobs().RegisterOpts(&j, &api.RegisterOptions{EnforceIndex: true}, w); err != nil {
 			return err

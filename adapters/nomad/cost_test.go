@@ -37,7 +37,7 @@ type crowd struct {
 func newCrowd(ls []broker.Launch, namespace func(int) string) *crowd {
 	c := &crowd{index: 7, moved: make(chan struct{}), killed: map[string]int{}}
 	for i, l := range ls {
-		c.jobs = append(c.jobs, fmt.Appendf(nil, `{"ID":%q,"Namespace":%q,"Status":"running","Meta":{"order":%q}}`, l.Name, namespace(i), l.OrderDigest))
+		c.jobs = append(c.jobs, fmt.Appendf(nil, `{"ID":%q,"Namespace":%q,"Status":"running","Meta":{"order":%q,"account":%q}}`, l.Name, namespace(i), l.OrderDigest, l.Account))
 		c.allocs = append(c.allocs, fmt.Appendf(nil, `{"ID":"alloc-%d","JobID":%q,"Namespace":%q,"ClientStatus":"running","DesiredStatus":"run","CreateIndex":%d,
 			"AllocatedResources":{"Tasks":{"main":{"Devices":[{"Type":"gpu","DeviceIDs":["x"]}]}}}}`, i, l.Name, namespace(i), i+1))
 	}

@@ -15,8 +15,10 @@ const (
 	groupName = "launch"
 	taskName  = "main"
 	metaOrder = "order" // digest of the order
-	anyGPU    = "gpu"   // Nomad matches a device's type
-	path      = "/usr/bin:/bin"
+	// metaAccount repeats task.user, which a list of jobs does not tell.
+	metaAccount = "account"
+	anyGPU      = "gpu" // Nomad matches a device's type
+	path        = "/usr/bin:/bin"
 	// restartMode is what Nomad does when no restart is left: "delay" would wait
 	// and restart for ever.
 	restartMode = "fail"
@@ -33,7 +35,7 @@ func job(c Config, l broker.Launch) *api.Job {
 	logFiles, logSize := 1, 1
 	j := &api.Job{
 		ID: &l.Name, Name: &l.Name, Type: &batch, Namespace: new(c.namespaceOf(l.Account)), Datacenters: c.Datacenters,
-		Priority: &c.Priority, Meta: map[string]string{metaOrder: string(l.OrderDigest)},
+		Priority: &c.Priority, Meta: map[string]string{metaOrder: string(l.OrderDigest), metaAccount: l.Account},
 		TaskGroups: []*api.TaskGroup{{
 			Name: new(groupName), Count: &one,
 			// The broker owns retries; Nomad starts a launch once or not at all.
@@ -99,7 +101,7 @@ func asAsked(got *api.Job, c Config, l broker.Launch) (code, rule string, ok boo
 	t := g.Tasks[0]
 	none := func(n *int) bool { return n != nil && *n == 0 }
 	switch {
-	case t.User != l.Account || t.Driver != c.Driver:
+	case t.User != l.Account || got.Meta[metaAccount] != l.Account || t.Driver != c.Driver:
 		return altered, "a job runs as the account and with the driver that were asked for", false
 	case t.Config["command"] != l.Argv[0]:
 		return altered, "a job runs the program that was asked for", false

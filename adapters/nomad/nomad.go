@@ -129,6 +129,7 @@ type Scheduler struct {
 	cfg      Config
 	client   *api.Client
 	sent     atomic.Int64
+	unknowns atomic.Int64
 	stream   hint // the event stream of the namespaces
 	allocs   hint // a blocking query on the allocations of the cluster
 	evals    hint // and one on its evaluations
@@ -226,6 +227,9 @@ func (c Config) listed() string {
 	}
 	return api.AllNamespacesNamespace
 }
+
+// Unknowns returns how often Nomad used a word that is not known here.
+func (s *Scheduler) Unknowns() int64 { return s.unknowns.Load() }
 
 // mapped refuses an account that the site does not map, or that became another.
 func (s *Scheduler) mapped(l broker.Launch) error {

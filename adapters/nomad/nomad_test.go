@@ -92,7 +92,7 @@ func sample() broker.Launch {
 
 // stored is the sample launch as Nomad stores it.
 func stored(extra string) string {
-	return `{"ID":"a1","Status":"running","Stop":false,"Meta":{"order":"` + string(sample().OrderDigest) + `"},"TaskGroups":[{"Count":1,
+	return `{"ID":"a1","Status":"running","Stop":false,"Meta":{"account":"person","order":"` + string(sample().OrderDigest) + `"},"TaskGroups":[{"Count":1,
 	"RestartPolicy":{"Attempts":0,"Mode":"fail"},"ReschedulePolicy":{"Attempts":0,"Unlimited":false},"Tasks":[{"Name":"main","Driver":"raw_exec","User":"person",
 	"Config":{"command":"/opt/run"},"Resources":{"Devices":[{"Name":"gpu","Count":1}]}}]}]` + extra + `}`
 }
@@ -231,7 +231,7 @@ func TestAnUnknownWordIsCountedAndWatchedOn(t *testing.T) {
 	t.Parallel()
 	unknown := 0
 	s := told(t, 500*time.Millisecond, &scripted{answer: map[string]http.HandlerFunc{
-		"GET /v1/jobs":        says(200, `[{"ID":"a1","Namespace":"default","Status":"running","Meta":{"order":"`+string(sample().OrderDigest)+`"}}]`),
+		"GET /v1/jobs":        says(200, `[{"ID":"a1","Namespace":"default","Status":"running","Meta":{"account":"person","order":"`+string(sample().OrderDigest)+`"}}]`),
 		"GET /v1/evaluations": says(200, `[]`),
 		"GET /v1/allocations": says(200, `[{"ID":"x","Namespace":"default","JobID":"a1","ClientStatus":"dreaming","DesiredStatus":"run"}]`),
 	}}, func() { unknown++ })
@@ -316,8 +316,8 @@ func TestAReplacementThatCannotBeEndedHidesNoOtherLaunch(t *testing.T) {
 	other := sample()
 	other.Name = "b2"
 	s, _ := fake(t, map[string]http.HandlerFunc{
-		"GET /v1/jobs": says(200, `[{"ID":"a1","Namespace":"default","Status":"running","Meta":{"order":"`+string(sample().OrderDigest)+`"}},
-			{"ID":"b2","Namespace":"default","Status":"running","Meta":{"order":"`+string(sample().OrderDigest)+`"}}]`),
+		"GET /v1/jobs": says(200, `[{"ID":"a1","Namespace":"default","Status":"running","Meta":{"account":"person","order":"`+string(sample().OrderDigest)+`"}},
+			{"ID":"b2","Namespace":"default","Status":"running","Meta":{"account":"person","order":"`+string(sample().OrderDigest)+`"}}]`),
 		"GET /v1/evaluations": says(200, `[]`),
 		"GET /v1/allocations": says(200, `[{"ID":"x","Namespace":"default","JobID":"a1","ClientStatus":"lost","DesiredStatus":"stop"},
 			{"ID":"y","Namespace":"default","JobID":"b2","ClientStatus":"running","DesiredStatus":"run"}]`),
@@ -328,4 +328,16 @@ func TestAReplacementThatCannotBeEndedHidesNoOtherLaunch(t *testing.T) {
 	require.Len(t, sts, 2)
 	require.Equal(t, agent.SchedulerEnding, sts[0].State)
 	require.Equal(t, agent.SchedulerRunning, sts[1].State)
+}
+
+func TestAJobOfOurNameAndOrderUnderAnotherAccountIsNotWatched(t *testing.T) {
+	t.Parallel()
+	s, _ := fake(t, map[string]http.HandlerFunc{
+		"GET /v1/jobs":        says(200, `[{"ID":"a1","Namespace":"default","Status":"running","Meta":{"account":"another","order":"`+string(sample().OrderDigest)+`"}}]`),
+		"GET /v1/evaluations": says(200, `[]`),
+		"GET /v1/allocations": says(200, `[]`),
+	})
+	sts, err := s.Watch(t.Context(), []broker.Launch{sample()})
+	require.NoError(t, err)
+	require.Empty(t, sts)
 }

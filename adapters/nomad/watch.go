@@ -167,7 +167,7 @@ func (s *Scheduler) Watch(ctx context.Context, ls []broker.Launch) ([]agent.Stat
 	for _, l := range ls {
 		p := place{s.cfg.namespaceOf(l.Account), l.Name}
 		j, ok := w.jobs[p]
-		if !ok || j.Meta[metaOrder] != string(l.OrderDigest) {
+		if !ok || j.Meta[metaOrder] != string(l.OrderDigest) || j.Meta[metaAccount] != l.Account {
 			continue
 		}
 		got := w.seen(p)
@@ -231,6 +231,7 @@ func (s *Scheduler) judge(ctx context.Context, l broker.Launch, got seen) agent.
 	case agent.SchedulerQueued:
 		st.Waiting = waiting(got)
 	case agent.SchedulerUnknown:
+		s.unknowns.Add(1)
 		s.cfg.OnUnknown()
 		s.cfg.Log.WarnContext(ctx, "unknown state", "job", l.Name, "status", got.status)
 	case agent.SchedulerRunning, agent.SchedulerEnding, agent.SchedulerGone:
