@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -98,6 +99,7 @@ func Dial(ctx context.Context, c DialConfig) (*nats.Conn, error) {
 		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(time.Second, time.Second),
 		nats.ReconnectBufSize(-1), nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(20 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(dialTimeout),
+		nats.ReconnectErrHandler(failures(ctx, c.Log)),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil: closed by its owner
 				c.Log.WarnContext(ctx, "link lost", "error", err)
@@ -114,6 +116,22 @@ func Dial(ctx context.Context, c DialConfig) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
 	return nc, nil
+}
+
+// failures says why the broker is not reached: each reason once as it appears,
+// its repetitions for those who look closely.
+func failures(ctx context.Context, log *slog.Logger) nats.ConnErrHandler {
+	var mu sync.Mutex
+	last := ""
+	return func(_ *nats.Conn, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		level := slog.LevelDebug
+		if text := err.Error(); text != last {
+			level, last = slog.LevelWarn, text
+		}
+		log.Log(ctx, level, "broker not reached", "error", err)
+	}
 }
 
 func checkURL(s string) (*url.URL, error) {

@@ -265,7 +265,7 @@ func (w *world) open() *agent.Agent {
 	w.agent, err = agent.New(agent.Config{
 		Site: siteID, Dir: w.dir, ExecPath: "/opt/valico/valico-exec", Scheduler: w.sched,
 		Blobs: shelf{broker.DigestOf(w.auth.layer): w.auth.layer}, Publisher: w.pub(w.nc), PollEvery: 20 * time.Millisecond,
-		Retry: 50 * time.Millisecond, LostAfter: 20 * time.Millisecond,
+		Retry: 50 * time.Millisecond, LostAfter: 20 * time.Millisecond, TelemetryGrace: time.Second,
 	})
 	require.NoError(w.tb, err)
 	return w.agent
