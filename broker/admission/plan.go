@@ -16,7 +16,8 @@ type SitePlan struct {
 	Reasons      []broker.Reason
 	Obligations  []string
 	GPUHoursLeft float64 // of the project's allocation there
-	GPUHours     float64 // that the job would be charged at most, by the weight of its type of GPU
+	GPUHours     float64 // that the job would be charged at most for one segment, by the weight of its type of GPU
+	Segments     int     // that it may have; each is charged by itself
 }
 
 // Plan is a decision that is not taken: what would be decided now, site by
@@ -59,6 +60,10 @@ func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudg
 			Site: s.Site, Verdict: broker.Verdict(res.Verdict), Reasons: reasons(res.Reasons), Obligations: res.Obligations,
 			GPUHoursLeft: hours(s.Allocation.Available()),
 			GPUHours:     hours(facts.reservation().GPUSeconds),
+			Segments:     facts.Spec.Resume.Segments(),
+		}
+		if !s.Site.Operation.Admits() {
+			sp.Verdict = broker.VerdictDeny // by no rule of policy: Site.Operation says why
 		}
 		if n := len(plan.Sites); n > 0 && plan.Sites[n-1].Site.ID == s.Site.ID { // another allocation there
 			if better(sp.Verdict, plan.Sites[n-1].Verdict) {

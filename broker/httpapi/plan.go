@@ -14,7 +14,7 @@ func (s *Server) plan() {
 		method: http.MethodPost, path: "/v1/plan", id: "plan-job", summary: "What would be decided now, site by site; nothing is recorded",
 		rule: signedIn, example: wire.Plan{
 			Verdict: "allow", Site: "local", DaysLeft: 365, PermitGPUHoursLeft: 99.5, Reviewer: "Sandbox permit authority",
-			Sites: []wire.SitePlan{{Site: "local", Verdict: "allow", Reasons: []wire.Reason{}, Obligations: []string{}, GPUHours: 0.2, GPUHoursLeft: 100}},
+			Sites: []wire.SitePlan{{Site: "local", Verdict: "allow", Reasons: []wire.Reason{}, Obligations: []string{}, GPUHours: 0.2, Segments: 1, GPUHoursInAll: 0.2, GPUHoursLeft: 100}},
 		},
 	}, s.planJob)
 }
@@ -40,6 +40,7 @@ func NewPlan(p admission.Plan) wire.Plan {
 		w.Sites = append(w.Sites, wire.SitePlan{
 			Site: sp.Site.Name, Verdict: string(sp.Verdict), Reasons: wire.NewReasons(sp.Reasons),
 			Obligations: append([]string{}, sp.Obligations...), GPUHours: sp.GPUHours, GPUHoursLeft: sp.GPUHoursLeft,
+			Segments: sp.Segments, GPUHoursInAll: sp.GPUHours * float64(sp.Segments),
 		})
 	}
 	return w

@@ -113,7 +113,11 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 
 func (e *env) siteRow(s wire.SitePlan) string {
 	mark := map[string]string{"allow": "✓", "deny": "✗", "review": "?"}[s.Verdict]
-	return fmt.Sprintf("%s %s  needs %s of %s GPU-hours left", mark, s.Site, hours(s.GPUHours), hours(s.GPUHoursLeft))
+	row := fmt.Sprintf("%s %s  needs %s of %s GPU-hours left", mark, s.Site, hours(s.GPUHours), hours(s.GPUHoursLeft))
+	if s.Segments > 1 {
+		row += fmt.Sprintf(" for a segment, %s for all %d", hours(s.GPUHoursInAll), s.Segments)
+	}
+	return row
 }
 
 func reviewer(p wire.Plan) string {

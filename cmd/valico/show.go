@@ -39,6 +39,9 @@ func (e *env) printJob(w io.Writer, j wire.Job) {
 		{"PERMIT", j.Permit},
 		{"SUBMITTER", j.Submitter},
 	}
+	if j.Segments > 0 {
+		rows = append(rows, []string{"SEGMENTS", segments(j)})
+	}
 	rows = append(rows, e.waitingRows(j)...)
 	rows = append(rows, [][]string{
 		{"CREATED", stamp(&j.CreatedAt)},
@@ -57,14 +60,23 @@ func (e *env) printJob(w io.Writer, j wire.Job) {
 		return
 	}
 	fmt.Fprintln(w)
-	rows = [][]string{{"ATTEMPT", "STATE", "OUTCOME", "EXIT", "GPU-SECONDS", "STARTED", "FINISHED"}}
+	rows = [][]string{{"#", "ATTEMPT", "STATE", "OUTCOME", "EXIT", "GPU-SECONDS", "STARTED", "FINISHED"}}
 	for _, a := range j.Attempts {
 		rows = append(rows, []string{
-			a.ID, a.State, dash(withCode(a.Outcome, a.Code)), fmt.Sprint(a.ExitCode), fmt.Sprint(a.GPUSeconds),
+			fmt.Sprint(a.Number), a.ID, a.State, dash(withCode(a.Outcome, a.Code)), fmt.Sprint(a.ExitCode), fmt.Sprint(a.GPUSeconds),
 			stamp(a.StartedAt), stamp(a.FinishedAt),
 		})
 	}
 	table(w, rows...)
+}
+
+// segments says how far a job of several is.
+func segments(j wire.Job) string {
+	var gpuSeconds int64
+	for _, a := range j.Attempts {
+		gpuSeconds += a.GPUSeconds
+	}
+	return fmt.Sprintf("%d of %d, %d GPU-seconds so far", len(j.Attempts), j.Segments, gpuSeconds)
 }
 
 func withCode(s, code string) string {

@@ -35,6 +35,10 @@ func runWhy(ctx context.Context, id string, e *env) error {
 	out := why{Decisions: ds.Decisions, Waiting: j.Waiting, Place: j.Place}
 	return e.emit(out, func(w io.Writer) {
 		e.printDecisions(w, ds.Decisions)
+		if j.Segments > 0 {
+			fmt.Fprintln(w)
+			table(w, []string{"SEGMENTS", segments(j)}, []string{"STATE", withCode(j.State, j.Code)})
+		}
 		if rows := e.waitingRows(j); len(rows) > 0 {
 			fmt.Fprintln(w)
 			table(w, rows...)

@@ -19,6 +19,7 @@ type Job struct {
 	Code       string      `json:"code,omitempty" doc:"Why it ended, when it did not succeed."`
 	Waiting    *Waiting    `json:"waiting,omitempty" doc:"Why it has not begun, while it has not."`
 	SpecDigest string      `json:"spec_digest"`
+	Segments   int         `json:"segments,omitempty" doc:"Attempts that it may have, each going on from the one before; left out, one."`
 	CreatedAt  time.Time   `json:"created_at"`
 	UpdatedAt  time.Time   `json:"updated_at"`
 	FinishedAt *time.Time  `json:"finished_at,omitempty"`
@@ -37,7 +38,7 @@ type Jobs struct {
 // Attempt is one execution.
 type Attempt struct {
 	ID         string     `json:"id"`
-	Number     int        `json:"number"`
+	Number     int        `json:"number" doc:"From 1; the segment of a job that has several."`
 	State      string     `json:"state" example:"running"`
 	Outcome    string     `json:"outcome,omitempty" example:"ok"`
 	ExitCode   int        `json:"exit_code"`
@@ -95,7 +96,7 @@ func (r Reason) Noun() broker.Reason {
 // NewJob gives a job without spec and attempts; site is its site's name.
 func NewJob(j broker.Job, site string) Job {
 	return Job{
-		ID: string(j.ID), Name: j.Spec.Name, Submitter: string(j.Submitter), Permit: string(j.Spec.Permit),
+		ID: string(j.ID), Name: j.Spec.Name, Segments: j.Spec.Resume.MaxSegments, Submitter: string(j.Submitter), Permit: string(j.Spec.Permit),
 		SiteID: string(j.Site), Site: site, Priority: j.Priority.Class, State: string(j.State), Code: j.Code, SpecDigest: string(j.SpecDigest),
 		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, FinishedAt: moment(j.FinishedAt),
 	}

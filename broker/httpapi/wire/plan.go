@@ -12,10 +12,12 @@ type Plan struct {
 
 // SitePlan is what policy says of a job at one site.
 type SitePlan struct {
-	Site         string   `json:"site" example:"local"`
-	Verdict      string   `json:"verdict" enum:"allow,deny,review"`
-	Reasons      []Reason `json:"reasons" nullable:"false"`
-	Obligations  []string `json:"obligations" nullable:"false"`
-	GPUHours     float64  `json:"gpu_hours" doc:"What the job would reserve."`
-	GPUHoursLeft float64  `json:"gpu_hours_left" doc:"What the project's allocation there holds."`
+	Site          string   `json:"site" example:"local"`
+	Verdict       string   `json:"verdict" enum:"allow,deny,review"`
+	Reasons       []Reason `json:"reasons" nullable:"false"`
+	Obligations   []string `json:"obligations" nullable:"false"`
+	GPUHours      float64  `json:"gpu_hours" doc:"What the job would reserve, for each of its segments."`
+	Segments      int      `json:"segments" doc:"That the job may have." example:"1"`
+	GPUHoursInAll float64  `json:"gpu_hours_in_all" doc:"What all segments together may cost."`
+	GPUHoursLeft  float64  `json:"gpu_hours_left" doc:"What the project's allocation there holds."`
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
@@ -30,5 +31,22 @@ func nextSegment(ctx context.Context, t *tx, ended broker.Attempt, s admission.S
 	if err := reserve(ctx, t, rec, now); err != nil {
 		return err
 	}
-	return insertAttempt(ctx, t, a, now)
+	if err := insertAttempt(ctx, t, a, now); err != nil {
+		return err
+	}
+	return tellSegment(ctx, t, a, j.Spec.Resume.Segments(), now)
+}
+
+// tellSegment tells which segment begins, after the state of its attempt.
+func tellSegment(ctx context.Context, t *tx, a broker.Attempt, of int, now time.Time) error {
+	n, err := t.exec(ctx, `UPDATE attempt SET event_seq = event_seq + 1 WHERE id = ?`, a.ID)
+	if err == nil && n == 1 {
+		n, err = t.exec(ctx, `INSERT INTO outbox (tenant_id, project_id, job_id, attempt_id, seq, kind, name, text, at)
+			SELECT tenant_id, project_id, job_id, id, event_seq, ?, 'segment', ?, ? FROM attempt WHERE id = ?`,
+			broker.EventNotice, fmt.Sprintf("segment %d of %d goes on from the checkpoint", a.Number, of), micros(now), a.ID)
+	}
+	if err != nil || n != 1 {
+		return fmt.Errorf("write the notice of %s: %w", a.ID, rowMissing(err))
+	}
+	return nil
 }
