@@ -7,7 +7,7 @@
 //
 //	policy engine ── Engine ──▶ evaluations, reasons
 //	record ── Committed, Decided, Refused, Claimed, Moved ──▶ counters
-//	agent of a site ── Site ──▶ calls
+//	agent of a site ── Site, Alerted ──▶ calls, alerts
 //	scrape ── Watch ──▶ census of the record: queue, budgets, sites
 //
 // Two things must never break. No label holds an identifier or name of a job,

@@ -52,6 +52,7 @@ type Metrics struct {
 	outcomes    *prometheus.CounterVec
 	calls       *prometheus.CounterVec
 	unknown     *prometheus.CounterVec
+	alerts      *prometheus.CounterVec
 	call        *prometheus.HistogramVec
 
 	mu    sync.Mutex
@@ -84,12 +85,13 @@ func New(version string) *Metrics {
 		outcomes:    counter("valico_attempt_outcomes_total", "Attempts that ended.", "site", "outcome"),
 		calls:       counter("valico_agent_calls_total", "Calls to the agents of sites.", "site", "call", "result"),
 		unknown:     counter("valico_scheduler_unknown_states_total", "Words of a site's scheduler that its adapter does not know; the jobs are watched on.", "site"),
+		alerts:      counter("valico_site_alerts_total", "Alerts of remote agents that were recorded: requests that they refused.", "site", "code"),
 		call:        prometheus.NewHistogramVec(histogram("valico_agent_call_seconds", "Time of one call to an agent.", 0.0005, 2, 16), []string{"site", "call"}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "valico_build_info", Help: "The broker's version; always 1."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(build, m.evaluations, m.evaluation, m.reasons, m.decisions, m.refused, m.commits, m.commit, m.requests,
-		m.claims, m.claimed, m.claimedAt, m.transitions, m.outcomes, m.calls, m.call, m.unknown,
+		m.claims, m.claimed, m.claimedAt, m.transitions, m.outcomes, m.calls, m.call, m.unknown, m.alerts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.begin()
 	return m
@@ -128,6 +130,7 @@ func (m *Metrics) NameSite(id broker.SiteID, name string) {
 	}
 	m.sites[id] = name
 	m.unknown.WithLabelValues(name)
+	m.alerts.WithLabelValues(name, other)
 	for _, o := range broker.Outcomes() {
 		m.outcomes.WithLabelValues(name, string(o))
 	}
@@ -140,6 +143,14 @@ func (m *Metrics) NameSite(id broker.SiteID, name string) {
 
 // UnknownState counts a word of a site's scheduler that its adapter does not know.
 func (m *Metrics) UnknownState(id broker.SiteID) { m.unknown.WithLabelValues(m.site(id)).Inc() }
+
+// Alerted counts alerts of agents as they are recorded. One whose count grew is
+// recorded again, and counts again.
+func (m *Metrics) Alerted(alerts []broker.SiteAlert) {
+	for _, a := range alerts {
+		m.alerts.WithLabelValues(m.site(a.Site), m.code(a.Code)).Inc()
+	}
+}
 
 func (m *Metrics) site(id broker.SiteID) string {
 	m.mu.Lock()

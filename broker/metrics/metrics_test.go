@@ -274,3 +274,17 @@ func alerts(t *testing.T) []string {
 }
 
 var _ admission.Engine = engine{}
+
+func TestAlertsOfAgentsAreCountedByCode(t *testing.T) {
+	t.Parallel()
+	m := metrics.New("1")
+	m.NameSite(site, "leonardo")
+	m.Alerted([]broker.SiteAlert{
+		{Site: site, Code: "link_replay", Count: 3}, {Site: site, Code: "link_replay", Count: 5}, {Site: site, Code: person},
+	})
+	rec := httptest.NewRecorder()
+	m.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	require.Contains(t, rec.Body.String(), `valico_site_alerts_total{code="link_replay",site="leonardo"} 2`)
+	require.Contains(t, rec.Body.String(), `valico_site_alerts_total{code="other",site="leonardo"} 1`)
+	require.NotContains(t, rec.Body.String(), person)
+}
