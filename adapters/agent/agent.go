@@ -61,6 +61,7 @@ type Agent struct {
 
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
+	mute    bool // the scheduler did not answer when it was last asked
 	steps   sync.WaitGroup // those that run
 	swept   time.Time      // when old checkpoints were looked for
 }
@@ -177,6 +178,14 @@ func (a *Agent) Turn(ctx context.Context) {
 	a.steps.Wait()
 }
 
+// Busy says how many attempts are looked after, and whether the scheduler
+// answered when it was last asked.
+func (a *Agent) Busy() (attempts int, schedulerOK bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.entries), !a.mute
+}
+
 func (a *Agent) wake() {
 	select {
 	case a.kick <- struct{}{}:
@@ -244,6 +253,9 @@ func (a *Agent) watch(ctx context.Context, es []*entry) (seen map[string]Status,
 	call, done := context.WithTimeout(ctx, a.cfg.CallTimeout)
 	defer done()
 	sts, err := a.cfg.Scheduler.Watch(call, ls)
+	a.mu.Lock()
+	a.mute = err != nil && ctx.Err() == nil
+	a.mu.Unlock()
 	if err != nil {
 		if ctx.Err() == nil {
 			a.cfg.Log.WarnContext(ctx, "scheduler does not answer", "error", err)

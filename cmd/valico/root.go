@@ -48,7 +48,7 @@ func newRootCommand(e *env) *cobra.Command {
 		newPlanCommand(e), newSubmitCommand(e), newJobsCommand(e), newShowCommand(e), newWatchCommand(e), newLogsCommand(e),
 		newCancelCommand(e), newWhyCommand(e), newFetchCommand(e), newOutputsCommand(e), newPermitCommand(e), newSiteCommand(e),
 		newAllocationCommand(e), newUsageCommand(e),
-		newPersonCommand(e), newTokenCommand(e), newLedgerCommand(e), newServeCommand(e), newDemoCommand(e), newVersionCommand(e),
+		newPersonCommand(e), newTokenCommand(e), newLedgerCommand(e), newServeCommand(e), newAgentCommand(e), newConnectCommand(e), newDemoCommand(e), newVersionCommand(e),
 	)
 	return root
 }

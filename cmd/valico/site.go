@@ -56,7 +56,7 @@ func newSiteCommand(e *env) *cobra.Command {
 			"valico site digest /srv/data/screening"),
 		RunE: func(_ *cobra.Command, a []string) error { return runSiteDigest(a[0], e) },
 	}
-	return group("site", "Admit, list and check sites", newSiteAddCommand(e), list, check, digest)
+	return group("site", "Admit, list and check sites", newSiteAddCommand(e), newSiteAgentCommand(e), list, check, digest)
 }
 
 func runSiteDigest(dir string, e *env) error {
@@ -71,6 +71,8 @@ type siteAddOptions struct {
 	file     string
 	gpuHours float64
 	days     int
+	agent    string // enrolment.json of a remote site
+	record   string // where the broker's record is written
 }
 
 func newSiteAddCommand(e *env) *cobra.Command {
@@ -78,7 +80,8 @@ func newSiteAddCommand(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "add SITE.yaml", Short: "Admit a site", Args: args("SITE.yaml"),
 		Long: help("Add admits a site and, with --gpu-hours, grants your project GPU time there. Needs the role operator.\n\nSITE FILE\n"+exampleSite,
-			"valico site add site.yaml --gpu-hours 100"),
+			"valico site add site.yaml --gpu-hours 100",
+			"valico site add site.yaml --agent enrolment.json --broker-record broker.json"),
 		RunE: func(c *cobra.Command, a []string) error {
 			o.file = a[0]
 			return runSiteAdd(c.Context(), o, e)
@@ -86,6 +89,8 @@ func newSiteAddCommand(e *env) *cobra.Command {
 	}
 	c.Flags().Float64Var(&o.gpuHours, "gpu-hours", 0, "GPU-hours granted to your project")
 	c.Flags().IntVar(&o.days, "days", 365, "how many days the grant is valid")
+	c.Flags().StringVar(&o.agent, "agent", "", "enrolment.json of a site whose agent runs there")
+	c.Flags().StringVar(&o.record, "broker-record", "", "write what that site pins of this broker to a file")
 	return c
 }
 
@@ -122,9 +127,20 @@ func runSiteAdd(ctx context.Context, o siteAddOptions, e *env) error {
 	if err != nil {
 		return err
 	}
-	out, err := c.AddSite(ctx, wire.SiteAdd{Site: s, GPUHours: o.gpuHours, Days: o.days})
+	add := wire.SiteAdd{Site: s, GPUHours: o.gpuHours, Days: o.days}
+	if o.agent != "" {
+		k, err := readAgentKeys(o.agent)
+		if err != nil {
+			return err
+		}
+		add.Agent = &k
+	}
+	out, err := c.AddSite(ctx, add)
 	if err != nil {
 		return err
+	}
+	if o.agent != "" {
+		return runSiteAgent(ctx, out.Name, siteAgentOptions{record: o.record}, e)
 	}
 	return e.emit(out, func(w io.Writer) {
 		table(w, []string{"SITE", out.Name}, []string{"ID", out.ID}, []string{"GRANTED", hours(o.gpuHours) + " GPU-hours"},

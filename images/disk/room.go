@@ -37,3 +37,12 @@ func bytesOf(blocks, size uint64) int64 {
 	}
 	return int64(blocks * size) //nolint:gosec // compared above
 }
+
+// Free is how many bytes a file system still takes.
+func Free(path string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, fmt.Errorf("look at %s: %w", path, err)
+	}
+	return bytesOf(st.Bavail, uint64(max(st.Bsize, 1))), nil
+}

@@ -59,13 +59,13 @@ type App struct {
 	metrics  *metrics.Metrics
 	figures  net.Listener // of the metrics; nil when nobody asked for them
 
-	outside  net.Listener // for the agents of remote sites; nil when none may connect
+	outside net.Listener // for the agents of remote sites; nil when none may connect
 
 	mu     sync.Mutex
 	sites  map[broker.SiteID]*site
 	agents map[broker.SiteID]crypto.PublicKey // keys of remote agents
-	spawn  func(func(context.Context) error) // set while Run runs
-	closes []func() error                    // in the order of opening
+	spawn  func(func(context.Context) error)  // set while Run runs
+	closes []func() error                     // in the order of opening
 }
 
 // Open opens every part, or gives back what it opened and says which part
