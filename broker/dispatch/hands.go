@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,10 @@ type hands struct {
 // holding is one attempt in hand.
 type holding struct {
 	Claimed
-	due    time.Time // when to look at it again; zero is always
-	stopAt time.Time // before it its site is not told again to stop it
-	cancel context.CancelCauseFunc
+	due     time.Time // when to look at it again; zero is always
+	stopAt  time.Time // before it its site is not told again to stop it
+	drained time.Time // when its site was last told that it is being emptied
+	cancel  context.CancelCauseFunc
 }
 
 var errLeaseLost = errors.New("the attempt's lease was lost")
@@ -185,17 +187,30 @@ func (h *hands) renew(ctx context.Context) {
 		return
 	}
 	now := h.d.now()
-	kept, err := h.d.Store.Renew(ctx, cs, now.Add(h.d.cfg.Lease))
-	if err != nil {
-		return // the fencing token still protects every write
+	for some := range slices.Chunk(cs, renewAtOnce) {
+		kept, err := h.d.Store.Renew(ctx, some, now.Add(h.d.cfg.Lease))
+		if err != nil {
+			return // the fencing token still protects every write
+		}
+		h.drop(some, kept)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.renewed = now
+}
+
+// renewAtOnce bounds a transaction, so that nobody else's write waits for the
+// renewal of ten thousand leases.
+const renewAtOnce = 1000
+
+// drop lets go of those of cs whose lease was not kept.
+func (h *hands) drop(cs []Claimed, kept []broker.AttemptID) {
 	keep := make(map[broker.AttemptID]bool, len(kept))
 	for _, id := range kept {
 		keep[id] = true
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.renewed = now
 	for _, c := range cs {
 		x := h.held[c.Attempt.ID]
 		if x == nil || keep[c.Attempt.ID] {
