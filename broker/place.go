@@ -11,5 +11,5 @@ type QueuePlace struct {
 	Of          int    // how many wait at the site
 	Before      string // why the one ahead comes first, as package queue says
 	SameProject bool   // the one ahead is of the same project
-	SiteFull    bool   // as many wait at the site's scheduler as the site takes
+	SiteFull    bool   // the site takes no more now: as many wait there as it takes, or it is closed
 }

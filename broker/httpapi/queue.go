@@ -52,8 +52,16 @@ func (s *Server) turn(ctx context.Context, a broker.Attempt) (broker.QueuePlace,
 			continue
 		}
 		a.WaitingSince, a.Waiting = a.CreatedAt, broker.Wait(broker.WaitBrokerQueue, "", time.Time{})
-		if p.SiteFull {
-			a.Waiting.Code = broker.WaitSiteQueueFull
+		if !p.SiteFull {
+			return p, a, true, nil
+		}
+		site, err := s.d.Store.Site(ctx, string(p.Site))
+		if err != nil {
+			return p, a, false, fmt.Errorf("read site: %w", err)
+		}
+		a.Waiting.Code = broker.WaitSiteQueueFull
+		if !site.Operation.Starts() {
+			a.Waiting.Code = broker.WaitSiteCordoned
 		}
 		return p, a, true, nil
 	}

@@ -15,7 +15,7 @@ type QueuePlace struct {
 	Of          int    `json:"of" doc:"How many wait at the site." example:"12"`
 	Before      string `json:"before" enum:"first,tenant_less,project_less,class_heavier,submitted_first" example:"submitted_first" doc:"Why the one ahead comes first."`
 	SameProject bool   `json:"same_project" doc:"The one ahead is of the same project."`
-	SiteFull    bool   `json:"site_full" doc:"As many wait at the site's scheduler as the site takes."`
+	SiteFull    bool   `json:"site_full" doc:"The site takes no more now: as many wait at its scheduler as it takes, or an operator closed it."`
 	Sentence    string `json:"sentence" doc:"Before in words; clients have those of other languages." example:"The one ahead was submitted earlier."`
 }
 
