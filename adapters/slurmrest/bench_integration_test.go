@@ -71,6 +71,76 @@ func BenchmarkSubmitHeld(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkCancelBulk cancels 200 jobs through the adapter, eight in flight, and
+// in turns 200 by a bare loop that sends the same requests, and reports the ratio
+// of their rates. Half are held, half wait or run. The target is 0.9.
+func BenchmarkCancelBulk(b *testing.B) {
+	const flight, batch = 8, 200
+	c := settings()
+	s := open(b, c)
+	first := launch(b)
+	first.Hold = true
+	require.NoError(b, s.Submit(b.Context(), first))
+	bare, err := slurm.New(slurm.Config{Socket: filepath.Join(c.Dir, uidOf(person), "rest"), MaxConns: 16})
+	require.NoError(b, err)
+	b.Cleanup(bare.Close)
+	require.NoError(b, bare.Ping(b.Context())) // it agrees on a version
+	var adapter, loop time.Duration
+	var jobs int
+	for b.Loop() {
+		b.StopTimer()
+		ls := make([]broker.Launch, 2*batch)
+		ids := map[string]slurm.JobID{}
+		for i := range ls {
+			ls[i] = first
+			ls[i].Name = launchName()
+			ls[i].OrderDigest = broker.DigestOf([]byte(ls[i].Name))
+			ls[i].Argv = []string{"/bin/sleep", "600"}
+			ls[i].Hold = i%2 == 0
+			ls[i].Resources.GPUsPerNode = 0
+		}
+		parallel(b, flight, ls, s.Submit)
+		for _, l := range ls {
+			st, err := s.Find(b.Context(), l)
+			require.NoError(b, err)
+			if ids[l.Name], err = slurm.ParseJobID(st.Handle); err != nil {
+				b.Fatal(err)
+			}
+		}
+		// what was submitted first runs first, and ends slower: both get of each
+		var ours, theirs []broker.Launch
+		for i, l := range ls {
+			if i%4 < 2 {
+				ours = append(ours, l)
+			} else {
+				theirs = append(theirs, l)
+			}
+		}
+		b.StartTimer()
+		// In turns of 20: slurmctld schedules what became free meanwhile, and one
+		// such pause is longer than 100 cancellations.
+		const turn = 20
+		for at := 0; at < batch; at += turn {
+			one := func() { adapter += parallel(b, flight, ours[at:at+turn], s.Cancel) }
+			two := func() {
+				loop += parallel(b, flight, theirs[at:at+turn], func(ctx context.Context, l broker.Launch) error { return bare.Cancel(ctx, ids[l.Name]) })
+			}
+			if at/turn%2 == 0 {
+				one()
+				two()
+			} else {
+				two()
+				one()
+			}
+		}
+		jobs += batch
+	}
+	b.ReportMetric(float64(jobs)/adapter.Seconds(), "cancels/s")
+	b.ReportMetric(float64(jobs)/loop.Seconds(), "bare-cancels/s")
+	b.ReportMetric(loop.Seconds()/adapter.Seconds(), "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
 func submitBare(ctx context.Context, c *slurm.Client, l broker.Launch) error {
 	sub, err := c.Submit(ctx, slurm.Request{
 		Name: l.Name, Comment: string(l.OrderDigest), Dependency: "singleton", Hold: true,
