@@ -196,8 +196,6 @@ func (s *Site) takeAlerts(ctx context.Context) error {
 			}
 			als = append(als, al)
 			done = append(done, recorded{ID: w.ID, Count: w.Count})
-			s.cfg.Log.ErrorContext(ctx, "a site's agent refused a request", "site_id", s.cfg.Site, "code", al.Code, "method", al.Method,
-				"attempt_id", al.Attempt, "key_id", al.Key, "count", al.Count, "detail", al.Detail)
 		}
 		if err := s.cfg.Book.RecordAlerts(ctx, als); err != nil {
 			return fmt.Errorf("record the alerts of site %s: %w", s.cfg.Site, err)
