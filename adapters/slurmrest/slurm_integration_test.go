@@ -66,6 +66,23 @@ func TestAJobWhoseGPUsWereNotGrantedIsCancelledAndRefused(t *testing.T) {
 	require.Equal(t, "gpus_not_granted", broker.CodeOf(s.Submit(t.Context(), l)), "asked again, it is not started")
 }
 
+func TestAJobThatLostSomeOfItsGPUsIsCancelledToo(t *testing.T) {
+	t.Parallel()
+	for _, gres := range []string{"gpu:h100:1", "gpu:h100:3", "gpu:2"} { // too few, too many, of no type
+		l := launch(t)
+		l.Resources.Nodes, l.Resources.GPUsPerNode = 2, 2
+		if gres == "gpu:2" { // all of the lab's are of one type, so it is the right number of another
+			l.Resources.GPUType = "a100"
+		}
+		c := open(t, settings()) // which has not heard of the job, as after a lost answer
+		out, err := cluster.Command(t.Context(), person, "sbatch", "--parsable", "--no-requeue", "--hold", "-D", "/", "-o", "/dev/null",
+			"-N2", "--gres="+gres, "-J", l.Name, "--comment", string(l.OrderDigest), "--wrap", "true").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Equal(t, "gpus_not_granted", broker.CodeOf(c.Submit(t.Context(), l)), gres)
+		require.Equal(t, broker.OutcomeCancelled, await(t, c, l, ended).Outcome, gres)
+	}
+}
+
 func TestGPUsAskedForAreGrantedAndAccounted(t *testing.T) {
 	t.Parallel()
 	s, l := open(t, settings()), launch(t)
