@@ -23,8 +23,9 @@ import (
 type crowd struct {
 	jobs, allocs []json.RawMessage
 
-	bare bool        // without the headers of a real one
-	deaf atomic.Bool // to blocking queries
+	bare  bool        // without the headers of a real one
+	hasty bool        // answers blocking queries at once
+	deaf  atomic.Bool // to blocking queries
 
 	mu      sync.Mutex
 	index   uint64
@@ -100,7 +101,7 @@ func (c *crowd) block(r *http.Request) {
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
 	c.mu.Lock()
 	moved, now := c.moved, c.index
-	if after == 0 || after < now {
+	if after == 0 || after < now || c.hasty {
 		c.mu.Unlock()
 		return
 	}
@@ -190,6 +191,27 @@ func TestWithoutEventStreamAndBlockingQueriesEveryTickLists(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, c.listed()-before)
 	}
+}
+
+func TestANomadThatDoesNotBlockIsNotAskedAllTheTimeNorBelieved(t *testing.T) {
+	t.Parallel()
+	ls := many(4)
+	c := newCrowd(ls, alone)
+	c.hasty = true
+	s := crowded(t, c, nil)
+	for range 3 {
+		before := c.listed()
+		_, err := s.Watch(t.Context(), ls)
+		require.NoError(t, err)
+		require.LessOrEqual(t, c.listed()-before, 3)
+	}
+	c.move()
+	before := c.listed()
+	require.Eventually(t, func() bool {
+		_, err := s.Watch(t.Context(), ls)
+		return err == nil && c.listed() > before
+	}, time.Minute, time.Millisecond)
+	require.Less(t, s.Requests(), int64(10_000))
 }
 
 func TestALongListComesInPagesAndIsNotCutUnseen(t *testing.T) {

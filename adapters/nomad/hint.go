@@ -41,6 +41,14 @@ func (h *hint) set(live bool) {
 	h.gen++
 }
 
+// stand says that it listens from now on; what happened before, its next answer
+// says.
+func (h *hint) stand() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.live = true
+}
+
 // quiet reports whether it listens and nothing changed since.
 func (h *hint) quiet(gen uint64) bool {
 	h.mu.Lock()
@@ -92,31 +100,28 @@ func (s *Scheduler) follow(ctx context.Context) {
 }
 
 // block asks for one row of a table again and again, each time to be answered
-// when the table's index moved.
+// when the table's index moved. It counts as listening only while a query stands.
 func (s *Scheduler) block(ctx context.Context, h *hint, ask func(*api.QueryOptions) (*api.QueryMeta, error)) {
 	var index uint64
 	wait := firstWait
 	for {
+		if index != 0 {
+			h.stand()
+		}
+		asked := s.cfg.Now()
 		next, err := s.once(ctx, index, ask)
 		switch {
-		case ctx.Err() != nil:
-			h.set(false)
-			return
-		case err != nil:
-			index = 0
-			h.set(false)
-			wait = min(2*wait, lastWait)
-		case index == 0:
-			index, wait = max(next, 1), firstWait
-			h.set(true)
-		case next != index: // smaller after a restore: then it is read anew
-			index, wait = next, firstWait
-			h.changed()
-		default:
+		case err != nil || next == 0:
+			index, wait = 0, min(2*wait, lastWait)
+		case next == index && s.cfg.Now().Sub(asked) > firstWait:
 			continue
+		case next == index: // something between us and Nomad does not let it wait
+			wait = min(2*wait, lastWait)
+		default: // smaller after a restore: then it is read anew
+			index, wait = max(next, 1), firstWait
 		}
+		h.set(false)
 		if !pause(ctx, wait) {
-			h.set(false)
 			return
 		}
 	}

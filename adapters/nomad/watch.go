@@ -133,7 +133,23 @@ func (s *Scheduler) find(ctx context.Context, l broker.Launch) (seen, bool, erro
 	if err != nil {
 		return seen{}, false, err
 	}
-	return w.seen(place{stub.Namespace, stub.ID}), true, nil
+	p := place{stub.Namespace, stub.ID}
+	got := w.seen(p)
+	s.outdated(p, got)
+	return got, true, nil
+}
+
+// outdated has the next Watch list when it would tell less than was seen now.
+func (s *Scheduler) outdated(p place, now seen) {
+	s.mu.Lock()
+	w := s.cached
+	s.mu.Unlock()
+	if w == nil {
+		return
+	}
+	if _, ok := w.jobs[p]; !ok || state(w.seen(p)) != state(now) || w.seen(p).stopped != now.stopped {
+		s.changed()
+	}
 }
 
 // Find returns how a launch stands. One that Nomad confirmed to this process and
