@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -165,7 +166,7 @@ func (w wireReport) report() (broker.AttemptReport, error) {
 	switch {
 	case !validName(w.Attempt):
 		return broker.AttemptReport{}, errors.New("a report without an attempt")
-	case !known(state, broker.AttemptStates()) || outcome != "" && !known(outcome, broker.Outcomes()):
+	case !slices.Contains(broker.AttemptStates(), state) || outcome != "" && !slices.Contains(broker.Outcomes(), outcome):
 		return broker.AttemptReport{}, fmt.Errorf("a report of state %q, outcome %q", w.State, w.Outcome)
 	case (state == broker.AttemptDone) != (outcome != ""):
 		return broker.AttemptReport{}, errors.New("a report is done if it has an outcome")
@@ -186,15 +187,6 @@ func (w wireReport) report() (broker.AttemptReport, error) {
 		r.Waiting = broker.Wait(broker.WaitCode(w.Waiting.Code), w.Waiting.Words, start)
 	}
 	return r, err
-}
-
-func known[T comparable](v T, all []T) bool {
-	for _, x := range all {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 func (w wireAlert) alert(site broker.SiteID) (broker.SiteAlert, error) {

@@ -41,7 +41,10 @@ func FuzzMessage(f *testing.F) {
 		})}},
 		chunkAnswer{Digest: broker.DigestOf(nil), Last: true, Bytes: []byte{1}},
 		alertsAnswer{Alerts: []wireAlert{newWireAlert(broker.SiteAlert{ID: broker.NewID[broker.AlertID]("alr"), Code: CodeReplay, Count: 1, First: at, Last: at})}},
-		describeAnswer{MinVersion: 1, MaxVersion: 1}, reportsBody{Attempts: []string{"att_one"}}, readBody{Path: "a"}, releaseBody{Envelope: []byte("e")},
+		describeAnswer{MinVersion: 1, MaxVersion: 1},
+		reportsBody{Attempts: []string{"att_one"}},
+		readBody{Path: "a"},
+		releaseBody{Envelope: []byte("e")},
 	} {
 		b, err := json.Marshal(v)
 		require.NoError(f, err)

@@ -64,6 +64,7 @@ func TestASiteOverTheLinkBehavesAsInThisProcess(t *testing.T) {
 }
 
 func runsOnce(t *testing.T, w *world, s port) {
+	t.Helper()
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
 	r := w.done(s, "att_one")
 	require.Equal(t, broker.OutcomeOK, r.Outcome)
@@ -80,6 +81,7 @@ func runsOnce(t *testing.T, w *world, s port) {
 }
 
 func sameOrder(t *testing.T, w *world, s port) {
+	t.Helper()
 	o := w.issue("att_one")
 	for range 3 {
 		require.NoError(t, s.Start(t.Context(), o))
@@ -90,6 +92,7 @@ func sameOrder(t *testing.T, w *world, s port) {
 }
 
 func secondOrder(t *testing.T, w *world, s port) {
+	t.Helper()
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
 	err := s.Start(t.Context(), w.auth.issue(t, "att_one", func(o *broker.WorkOrder) { o.ID = "ord_two" }))
 	require.Equal(t, order.CodeSecondStart, broker.CodeOf(err))
@@ -97,6 +100,7 @@ func secondOrder(t *testing.T, w *world, s port) {
 }
 
 func refusals(t *testing.T, w *world, s port) {
+	t.Helper()
 	for code, o := range map[string]broker.SignedOrder{
 		order.CodeWrongSite: w.auth.issue(t, "att_a", func(o *broker.WorkOrder) { o.Site = "site_two" }),
 		order.CodeExpired: w.auth.issue(t, "att_b", func(o *broker.WorkOrder) {
@@ -117,6 +121,7 @@ func refusals(t *testing.T, w *world, s port) {
 }
 
 func stoppedFirst(t *testing.T, w *world, s port) {
+	t.Helper()
 	require.NoError(t, s.Stop(t.Context(), "att_one"))
 	err := s.Start(t.Context(), w.issue("att_one"))
 	require.Equal(t, "attempt_stopped", broker.CodeOf(err))
@@ -125,6 +130,7 @@ func stoppedFirst(t *testing.T, w *world, s port) {
 }
 
 func stops(t *testing.T, w *world, s port) {
+	t.Helper()
 	w.sched.mu.Lock()
 	w.sched.hold = true
 	w.sched.mu.Unlock()
@@ -138,6 +144,7 @@ func stops(t *testing.T, w *world, s port) {
 }
 
 func unknowns(t *testing.T, _ *world, s port) {
+	t.Helper()
 	rs, err := s.Reports(t.Context(), []broker.AttemptID{"att_a", "att_b"})
 	require.NoError(t, err)
 	require.Empty(t, rs)
@@ -147,6 +154,7 @@ func unknowns(t *testing.T, _ *world, s port) {
 }
 
 func releases(t *testing.T, w *world, s port) {
+	t.Helper()
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
 	m := w.done(s, "att_one").Outputs
 	own := statement(t, "att_one", m.Digest, person, w.auth.submitter, w.auth.now)
@@ -168,6 +176,7 @@ func releases(t *testing.T, w *world, s port) {
 }
 
 func absent(t *testing.T, w *world, s port) {
+	t.Helper()
 	none := func(ctx context.Context, path string) {
 		_, _, err := s.Open(ctx, "att_one", path)
 		require.Equal(t, broker.KindNotFound, broker.KindOf(err), "%s: %v", path, err)

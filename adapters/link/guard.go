@@ -72,7 +72,7 @@ func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc3
 func putKept(b []byte, nonce [nonceSize]byte, until time.Time) []byte {
 	start := len(b)
 	b = append(b, nonce[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(until.UnixMicro())) //nolint:gosec // deadlines are after 2000
+	b = binary.BigEndian.AppendUint64(b, uint64(until.UnixMicro()))
 	return binary.BigEndian.AppendUint32(b, castagnoli(b[start:]))
 }
 

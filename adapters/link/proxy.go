@@ -24,7 +24,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // dialTimeout bounds one way out, proxy and all.
 const dialTimeout = 20 * time.Second
 
-// ProxyNone as ProxyConfig.URL means that no proxy is used, whatever the
+// ProxyNone as the proxy of Via means that none is used, whatever the
 // environment says.
 const ProxyNone = "none"
 
@@ -34,7 +34,8 @@ const ProxyNone = "none"
 // https proxy is checked with roots, nil for the system's.
 func Via(proxy string, env func(string) string, roots *tls.Config) (DialFunc, error) {
 	direct := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-	pick := func(string) (*url.URL, error) { return nil, nil } //nolint:nilnil // no proxy, no fault
+	var fixed *url.URL
+	pick := func(string) (*url.URL, error) { return fixed, nil } //nolint:unparam // that of the environment may fail
 	switch {
 	case proxy == ProxyNone:
 	case proxy != "":
@@ -42,7 +43,7 @@ func Via(proxy string, env func(string) string, roots *tls.Config) (DialFunc, er
 		if err != nil {
 			return nil, err
 		}
-		pick = func(string) (*url.URL, error) { return u, nil }
+		fixed = u
 	case env != nil:
 		pick = fromEnv(env)
 	}
@@ -136,7 +137,7 @@ func tunnelThrough(conn net.Conn, proxy *url.URL, address string) (*bufio.Reader
 		return nil, fmt.Errorf("ask the proxy: %w", err)
 	}
 	br := bufio.NewReaderSize(conn, 16<<10)
-	res, err := http.ReadResponse(br, req)
+	res, err := http.ReadResponse(br, req) //nolint:bodyclose // what follows is the tunnel itself
 	if err != nil {
 		return nil, fmt.Errorf("answer of the proxy: %w", err)
 	}

@@ -160,7 +160,7 @@ func (s *Site) chunk(ctx context.Context, m Method, in []byte) (chunkAnswer, err
 // Open reads one released file, part by part. Its bytes are hashed on the way,
 // and the last read fails when they are not the released ones.
 func (s *Site) Open(ctx context.Context, id broker.AttemptID, path string) (io.ReadCloser, broker.OutputFile, error) {
-	r := &remoteFile{ctx: ctx, s: s, id: id, path: path, h: sha256.New()} //nolint:containedctx // an io.Reader reads for the call that opened it
+	r := &remoteFile{ctx: ctx, s: s, id: id, path: path, h: sha256.New()}
 	if err := r.more(); err != nil {
 		return nil, broker.OutputFile{}, err
 	}

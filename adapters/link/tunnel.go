@@ -73,7 +73,7 @@ func (t *Tunnel) Dial(ctx context.Context, _, address string) (net.Conn, error) 
 	req := (&http.Request{
 		Method: http.MethodConnect, URL: &url.URL{Scheme: "http", Host: tunnelHost}, Host: address, Header: http.Header{}, Body: far,
 	}).WithContext(life)
-	res, err := t.transport.RoundTrip(req)
+	res, err := t.transport.RoundTrip(req) //nolint:bodyclose // closed below, and by the copy
 	if err == nil && (!stop() || !timer.Stop()) {
 		err = errors.Join(errors.New("the far end took too long"), res.Body.Close())
 	} else if err == nil && res.StatusCode != http.StatusOK {
@@ -112,7 +112,7 @@ func ServeTunnel(ctx context.Context, pipe io.ReadWriteCloser, allow []string, d
 				w.WriteHeader(http.StatusForbidden)
 				return
 			}
-			out, err := dial(r.Context(), "tcp", r.Host)
+			out, err := dial(r.Context(), "tcp", r.Host) //nolint:contextcheck // it is made of ctx
 			if err != nil {
 				log.WarnContext(ctx, "tunnel cannot reach the broker", "error", err)
 				w.WriteHeader(http.StatusBadGateway)
