@@ -104,8 +104,9 @@ func (a *account) fresh(j *job, now []slurm.JobState, pending *int) bool {
 	return true
 }
 
-// detail asks for one job. A job that can never start is cancelled before it is
-// reported as ended, so that nobody can release it afterwards.
+// detail asks for one job. A job that can never start, or was put back into the
+// queue, is cancelled before it is reported as ended, so that nobody can release
+// it afterwards.
 func (a *account) detail(ctx context.Context, j *job) (agent.Status, error) {
 	c, err := a.daemon.client(ctx)
 	if err != nil {
@@ -116,7 +117,8 @@ func (a *account) detail(ctx context.Context, j *job) (agent.Status, error) {
 		return agent.Status{}, err
 	}
 	st := status(j, s, granted)
-	if st.State == agent.SchedulerEnded && base(s.states) == slurm.RoleWaiting {
+	again := base(s.states) == slurm.RoleActive && s.restarts > 0
+	if again || st.State == agent.SchedulerEnded && base(s.states) == slurm.RoleWaiting {
 		if err := a.cancel(ctx, j.id); err != nil {
 			return agent.Status{}, err
 		}
@@ -138,7 +140,7 @@ func (a *account) look(ctx context.Context, c *slurm.Client, j *job) (seen, int,
 	got, err := c.Job(ctx, j.id)
 	if err == nil && got.Name == j.key.name && got.UserID == int64(a.uid) {
 		start, _ := got.StartTime.Value()
-		s := seen{states: got.States, reason: got.Reason, description: got.Description, exit: got.Exit}
+		s := seen{states: got.States, reason: got.Reason, description: got.Description, exit: got.Exit, restarts: got.Restarts}
 		s.started = start > 0 && len(got.Allocated) > 0
 		if start > 0 && !s.started {
 			s.expected = time.Unix(start, 0)
@@ -152,11 +154,10 @@ func (a *account) look(ctx context.Context, c *slurm.Client, j *job) (seen, int,
 	if err != nil {
 		return seen{}, -1, translate("get job from the database", err)
 	}
-	for _, r := range slices.Backward(rs) { // the newest incarnation
-		if r.Name == j.key.name && r.User == a.name {
-			s := seen{states: r.States, reason: r.Reason, exit: r.Exit, started: r.Start > 0}
-			return s, gpus(r.Allocated), nil
-		}
+	rs = slices.DeleteFunc(rs, func(r slurm.DBJob) bool { return r.Name != j.key.name || r.User != a.name })
+	if n := len(rs); n > 0 {
+		r := rs[n-1] // the newest incarnation
+		return seen{states: r.States, reason: r.Reason, exit: r.Exit, started: r.Start > 0, restarts: int64(n - 1)}, gpus(r.Allocated), nil
 	}
 	return seen{}, -1, nil // nobody knows it: unknown, and watched on
 }
