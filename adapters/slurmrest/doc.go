@@ -33,6 +33,12 @@
 // answer that cannot be had is KindUnavailable; a state that we do not know is
 // SchedulerUnknown and watched on.
 //
+// Why a job waits, and whether a wait can end it, is one table (waiting.go). The
+// API version is agreed on with each slurmrestd or configured. A refused
+// credential (slurm_credential), what the account may not do (slurm_forbidden),
+// no common version (slurm_version) and an outage (scheduler_unavailable) are
+// told apart. Probe measures what the settings name and submits nothing.
+//
 // It decides nothing about orders, permits or outputs. Start at slurmrest.go,
 // then submit.go and daemon.go. The contract suite of package adaptertest runs
 // on it against a real Slurm under the build tag integration.
