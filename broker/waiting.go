@@ -62,7 +62,7 @@ const (
 	// WaitSiteCordoned: an operator lets nothing new start at the site.
 	WaitSiteCordoned WaitCode = "site_cordoned"
 	// WaitSiteDraining: it was queued at a site that is being emptied, and is
-	// being taken back.
+	// being taken out of its queue.
 	WaitSiteDraining WaitCode = "site_draining"
 	// WaitSiteQueueFull: as many wait at the site as it takes.
 	WaitSiteQueueFull WaitCode = "site_queue_full"

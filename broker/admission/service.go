@@ -189,7 +189,9 @@ func (s *Service) candidates(ctx context.Context, name string) ([]broker.Site, e
 
 // choose evaluates site after site, at each allocation after allocation, and
 // takes the first that allows, else the first that asks for review, else the
-// first.
+// first. A site that an operator is emptying is passed over: that is no finding
+// about the job, so policy is not asked, and where no other is left there is no
+// decision either.
 func (s *Service) choose(ctx context.Context, f Facts) (SiteBudget, []byte, policy.Result, error) {
 	sites, err := s.sites(ctx, f)
 	if err != nil {
@@ -198,18 +200,26 @@ func (s *Service) choose(ctx context.Context, f Facts) (SiteBudget, []byte, poli
 	var best SiteBudget
 	var bestIn []byte
 	var bestRes policy.Result
-	for i, sb := range sites {
+	closed := error(nil)
+	for _, sb := range sites {
+		if err := sb.Site.Admission(); err != nil {
+			closed = err
+			continue
+		}
 		f.Site, f.Allocation = sb.Site, sb.Allocation
 		in, res, err := evaluate(ctx, s.engine, f)
 		if err != nil {
 			return SiteBudget{}, nil, policy.Result{}, err
 		}
-		if i == 0 || better(broker.Verdict(res.Verdict), broker.Verdict(bestRes.Verdict)) {
+		if bestIn == nil || better(broker.Verdict(res.Verdict), broker.Verdict(bestRes.Verdict)) {
 			best, bestIn, bestRes = sb, in, res
 		}
 		if bestRes.Verdict == string(broker.VerdictAllow) {
 			break
 		}
+	}
+	if bestIn == nil {
+		return SiteBudget{}, nil, policy.Result{}, closed
 	}
 	return best, bestIn, bestRes, nil
 }

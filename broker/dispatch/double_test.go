@@ -27,9 +27,10 @@ type memory struct {
 	now     func() time.Time
 	rows    map[broker.AttemptID]*row
 	writes  int
-	failAt  int   // the write that fails, from 1; 0 fails none
-	failErr error // with this, before anything was written
-	noRoom  error // for a next segment; nil when there is room
+	failAt  int                  // the write that fails, from 1; 0 fails none
+	failErr error                // with this, before anything was written
+	op      broker.SiteOperation // of every site
+	noRoom  error                // for a next segment; nil when there is room
 }
 
 type row struct {
@@ -172,7 +173,7 @@ func (m *memory) Advance(_ context.Context, c dispatch.Claimed, ch dispatch.Chan
 		}
 		r.job.State = ch.JobTo
 	}
-	r.attempt.State, r.attempt.Outcome, r.attempt.Code = ch.To, ch.Outcome, ch.Code
+	r.attempt.State, r.attempt.Outcome, r.attempt.Code, r.attempt.Waiting = ch.To, ch.Outcome, ch.Code, ch.Waiting
 	if ch.Image != "" {
 		r.attempt.Image = ch.Image
 	}
@@ -191,6 +192,12 @@ func (m *memory) Advance(_ context.Context, c dispatch.Claimed, ch dispatch.Chan
 		m.rows[a.ID] = &row{attempt: a, job: r.job, history: []broker.AttemptState{a.State}}
 	}
 	return r.attempt, nil
+}
+
+func (m *memory) SiteOperation(context.Context, broker.SiteID) (broker.SiteOperation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.op, nil
 }
 
 func (m *memory) SpecBytes(context.Context, broker.JobID) ([]byte, error) { return []byte("spec"), nil }
@@ -284,6 +291,7 @@ type scripted struct {
 	stopped  map[broker.AttemptID]bool
 	startErr func(n int) (accept bool, err error)
 	report   func(id broker.AttemptID) (broker.AttemptReport, bool)
+	silent   error // of Reports; nil when it answers
 }
 
 func newScripted(t *testing.T, m *memory) *scripted {
@@ -328,6 +336,9 @@ func (s *scripted) Stop(_ context.Context, id broker.AttemptID) error {
 func (s *scripted) Reports(_ context.Context, ids []broker.AttemptID) ([]broker.AttemptReport, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.silent != nil {
+		return nil, s.silent
+	}
 	var out []broker.AttemptReport
 	for _, id := range ids {
 		if _, known := s.orders[id]; !known {

@@ -32,6 +32,8 @@ type Config struct {
 	Lease    time.Duration // 30 s
 	Poll     time.Duration // how often a submitted attempt is asked after; 500 ms
 	Retry    time.Duration // how long after a fault an attempt is due again; 2 s
+	Closed   time.Duration // how long until an attempt that a closed site holds up is looked at again; 5 s
+	Silent   time.Duration // how long a site may not answer before its attempts are said to wait for it; 15 s
 	Batch    int           // attempts at a site that are claimed at once; 1000
 	Workers  int           // attempts packaged, cleared and started at once; 4
 	KeyEpoch int           // of the order key; 1
@@ -54,6 +56,8 @@ type Dispatcher struct {
 	stops   sync.WaitGroup // sites that are told to stop something
 	slots   chan struct{}  // one for each that is told at once
 	looking atomic.Bool    // the watch will look soon
+	mu      sync.Mutex
+	mute    map[broker.SiteID]time.Time // since when sites do not answer
 }
 
 // New makes a Dispatcher.
@@ -69,6 +73,8 @@ func New(p Parts, c Config) (*Dispatcher, error) {
 	def(&c.Lease, 30*time.Second)
 	def(&c.Poll, 500*time.Millisecond)
 	def(&c.Retry, 2*time.Second)
+	def(&c.Closed, 5*time.Second)
+	def(&c.Silent, 15*time.Second)
 	def(&c.StartWithin, 15*time.Minute)
 	if c.Owner == "" {
 		c.Owner = broker.NewID[string]("own")
@@ -91,7 +97,7 @@ func New(p Parts, c Config) (*Dispatcher, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	d := &Dispatcher{Parts: p, cfg: c, kick: make(chan struct{}, 1), look: make(chan struct{}, 1), slots: make(chan struct{}, writers)}
+	d := &Dispatcher{mute: map[broker.SiteID]time.Time{}, Parts: p, cfg: c, kick: make(chan struct{}, 1), look: make(chan struct{}, 1), slots: make(chan struct{}, writers)}
 	d.watched = newHands(d)
 	return d, nil
 }

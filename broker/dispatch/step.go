@@ -14,7 +14,13 @@ import (
 func (d *Dispatcher) take(ctx context.Context, h *hands, c Claimed) {
 	for !c.Attempt.State.Terminal() && !c.Attempt.State.Submitted() {
 		next, err := d.step(ctx, c)
+		if broker.CodeOf(err) == broker.CodeSiteClosed {
+			d.waits(ctx, h, c, broker.Waiting{Code: broker.WaitSiteCordoned})
+			h.again(c.Attempt.ID, d.cfg.Closed)
+			return
+		}
 		if err != nil {
+			d.waits(ctx, h, c, faultOf(c.Attempt.State, err))
 			if ctx.Err() == nil {
 				d.cfg.Log.WarnContext(ctx, "dispatch step", "job_id", c.Job.ID, "attempt_id", c.Attempt.ID,
 					"state", string(c.Attempt.State), "error", err)
@@ -31,6 +37,9 @@ func (d *Dispatcher) take(ctx context.Context, h *hands, c Claimed) {
 func (d *Dispatcher) step(ctx context.Context, c Claimed) (broker.Attempt, error) {
 	if c.Cancel {
 		return d.end(ctx, c, broker.OutcomeCancelled, "cancelled")
+	}
+	if err := d.open(ctx, c.Job.Site); err != nil {
+		return c.Attempt, err
 	}
 	switch c.Attempt.State {
 	case broker.AttemptPackaging:

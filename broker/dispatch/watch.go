@@ -66,6 +66,14 @@ func (d *Dispatcher) ask(ctx context.Context, h *hands, id broker.SiteID, xs []*
 	reports, err := site.Reports(ctx, ids)
 	if err != nil {
 		log.WarnContext(ctx, "site does not answer", "error", err)
+		d.silent(ctx, h, id, xs, err)
+		later()
+		return
+	}
+	d.heard(id)
+	op, err := d.Store.SiteOperation(ctx, id)
+	if err != nil {
+		log.WarnContext(ctx, "read the site's operation", "error", err)
 		later()
 		return
 	}
@@ -80,11 +88,21 @@ func (d *Dispatcher) ask(ctx context.Context, h *hands, id broker.SiteID, xs []*
 		if x.Cancel && known && r.State != broker.AttemptDone {
 			d.stop(ctx, h, site, x)
 		}
-		if _, changed := change(x.Attempt, r); known && !changed {
+		out := d.leaves(x, r, op)
+		if _, changed := change(x.Attempt, r); known && !changed && !out {
 			continue
 		}
 		g.Go(func() error {
-			a, err := d.follow(ctx, site, x.Claimed, r, known)
+			a, err := x.Attempt, error(nil)
+			switch {
+			case out:
+				x.drained = d.now()
+				a, err = d.drain(ctx, site, x.Claimed)
+			case !known && !op.Starts() && !x.Cancel && x.Attempt.State == broker.AttemptSubmitting:
+				a, err = d.withheld(ctx, site, x.Claimed, op)
+			default:
+				a, err = d.follow(ctx, site, x.Claimed, r, known)
+			}
 			d.followed(ctx, h, x, a, err)
 			return nil
 		})
@@ -122,7 +140,7 @@ func (d *Dispatcher) follow(ctx context.Context, site Site, c Claimed, r broker.
 	if ch.To == broker.AttemptDone && ch.FinishedAt.IsZero() {
 		ch.FinishedAt = d.now()
 	}
-	a, err := d.conclude(ctx, c, ch)
+	a, err := d.conclude(ctx, c, drained(c, ch))
 	d.cfg.Step("settled")
 	return a, wrap("record the report", err)
 }
@@ -153,6 +171,9 @@ func change(a broker.Attempt, r broker.AttemptReport) (Change, bool) {
 	to := r.State
 	if to != a.State && !slices.Contains(a.State.Next(), to) {
 		return Change{}, false
+	}
+	if a.Waiting.Code == broker.WaitSiteDraining && inQueue(to) {
+		r.Waiting = a.Waiting // it leaves the queue, whatever the queue says of it
 	}
 	if to == a.State && r.Waiting.Same(a.Waiting) {
 		return Change{}, false

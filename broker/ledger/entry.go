@@ -14,12 +14,17 @@ const (
 	KindPermitStatus = "permit_status"
 	KindRelease      = "release"
 	KindAllocation   = "allocation" // an operator's act on GPU time, in the chain of its project
+	KindSite         = "site"       // an operator's act on a site, in the chain of the site
 )
 
 // ProjectChain is what Entry.Permit says of an act that is about a project and
 // no permit of it: such acts form a chain of their own, with its own key. The
 // space keeps it apart from every permit, whose identifiers have none.
 func ProjectChain(p broker.ProjectID) broker.PermitID { return broker.PermitID("project " + p) }
+
+// SiteChain is the same for acts that are about a site: each tenant whose
+// operators act on it has such a chain.
+func SiteChain(s broker.SiteID) broker.PermitID { return broker.PermitID("site " + s) }
 
 // Entry is what a store is asked to append in the transaction of the decision
 // or act that it records. The ledger adds salt, pseudonym, sequence and the

@@ -101,6 +101,11 @@ func admit(ctx context.Context, t *tx, r admission.AdmitRecord, now time.Time) (
 	if err := insertDecision(ctx, t, dec); err != nil {
 		return job, dec, err
 	}
+	if dec.Verdict != broker.VerdictDeny {
+		if err := siteAdmits(ctx, t, job.Site); err != nil {
+			return job, dec, err
+		}
+	}
 	if r.Reservation != nil {
 		if err := reserve(ctx, t, r, now); err != nil {
 			return job, dec, err

@@ -22,6 +22,11 @@ func (s *Store) Advance(ctx context.Context, c dispatch.Claimed, ch dispatch.Cha
 			return conflict("attempt_changed", "the attempt changed meanwhile", string(a.ID))
 		}
 		was, waited := a.State, a.Waiting.Code
+		if ch.To == broker.AttemptSubmitting && was != ch.To {
+			if err := siteStarts(ctx, t, a.Job); err != nil {
+				return err
+			}
+		}
 		if err := apply(&a, ch, now); err != nil {
 			return err
 		}

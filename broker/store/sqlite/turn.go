@@ -79,7 +79,11 @@ const noLimit = maxPage
 // that have not begun. Those on the way there count.
 func room(ctx context.Context, r querier, site string, now time.Time) (int, error) {
 	var most, there, held int
-	err := r.get(ctx, `SELECT coalesce(json_extract(record, '$.max_queue'), 0) FROM site WHERE id = ?`, []any{site}, &most)
+	var o broker.SiteOperation
+	err := r.get(ctx, `SELECT coalesce(json_extract(record, '$.max_queue'), 0), operation FROM site WHERE id = ?`, []any{site}, &most, &o.State)
+	if err == nil && !o.Starts() {
+		return 0, nil // what waits stays at the broker until an operator opens it
+	}
 	if err != nil || most == 0 {
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil // a job's site is in the record: there is a foreign key

@@ -51,6 +51,9 @@ type Accounts interface {
 	AllocationActs(ctx context.Context, tenant broker.TenantID, id broker.AllocationID) ([]broker.AllocationAct, error)
 	Usage(ctx context.Context, q broker.UsageQuery) ([]broker.UsageRow, error)
 	Census(ctx context.Context) (broker.Census, error)
+	ChangeSite(ctx context.Context, project broker.ProjectID, act broker.SiteAct, e ledger.Entry) (broker.Site, error)
+	SiteActs(ctx context.Context, id broker.SiteID) ([]broker.SiteAct, error)
+	SiteLoads(ctx context.Context) (map[broker.SiteID]broker.SiteLoad, error)
 }
 
 // Records is what people read and what authorities bring.
@@ -60,6 +63,7 @@ type Records interface {
 	Permits(ctx context.Context, project broker.ProjectID) ([]broker.PermitRecord, error)
 	Jobs(ctx context.Context, project broker.ProjectID, cursor string, limit int) ([]broker.Job, string, error)
 	Queue(ctx context.Context, project broker.ProjectID) ([]broker.QueuePlace, error)
+	NewestAttempts(ctx context.Context, jobs []broker.JobID) ([]broker.Attempt, error)
 	RequestCancel(ctx context.Context, project broker.ProjectID, id broker.JobID, at time.Time) error
 	Events(ctx context.Context, tenant broker.TenantID, job broker.JobID, after int64, limit int) ([]broker.Event, error)
 }
@@ -74,6 +78,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a site is found by name and id":                       siteByNameAndID,
 		"one agent speaks for a remote site":                   agentsSpeak,
 		"an alert grows and stays of its site":                 alertsKept,
+		"a closed site starts and admits nothing":              closedSite,
+		"a site changes by acts of its newest version":         siteActs,
+		"what an attempt waits for is told once":               waitingTold,
 		"the allocation valid at a moment is found":            allocationAtMoment,
 		"an allocation changes by acts of its newest version":  allocationActs,
 		"each term of an allocation is held":                   allocationTerms,
