@@ -24,6 +24,9 @@
 // again", never a refusal of the order: else a repeated message could end a job
 // that runs.
 //
+// Telemetry is not signed: whoever runs NATS can tell stories in it, but what
+// became of an attempt is known from reports alone, which are answers.
+//
 // Each refusal is counted and written down as an alert, in the agent's folder
 // first (alert.go). The broker takes alerts up with a request of its own and
 // acknowledges them with the next; the newest stay at the site all the same.

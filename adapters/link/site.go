@@ -129,6 +129,10 @@ func (s *Site) Run(ctx context.Context) error {
 			s.cfg.Log.WarnContext(ctx, "alerts stay at the site", "site_id", s.cfg.Site, "error", err)
 		}
 		select {
+		case <-s.pull: // by the answers of this round; a record that fails is not asked at once again
+		default:
+		}
+		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-t.C:

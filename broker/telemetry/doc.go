@@ -14,9 +14,13 @@
 // Two invariants must never break: an event reaches the projection at most
 // once and in the order of its numbers per attempt and source, by the high-water
 // mark in SQL and not by the streams' duplicate window, which is finite; and a
-// site can speak for itself alone: its user may publish tel.<site>.> and read
-// its own acknowledgements only, and an event whose body disagrees with its
-// subject is thrown away.
+// site can speak for itself alone: its user may publish tel.<site>.> and its
+// answers of the link, read its own acknowledgements and requests, and nothing
+// else, and an event whose body disagrees with its subject is thrown away.
+//
+// Sites in this process sign in with random passwords on loopback; agents of
+// remote sites through a websocket under TLS, with a key that was pinned when
+// the agent was enrolled (remote.go). What they are asked is package link's.
 //
 // Every id in a subject is opaque (promise P12). A message that cannot be read
 // is counted and ended, never delivered again; one that leaves a gap is given
@@ -24,7 +28,7 @@
 // is away Publish fails, the outbox keeps its rows and the agents their spools;
 // connections come back by themselves.
 //
-// The package knows no SQL, no HTTP and no site. Start reading at subject.go,
+// The package knows no SQL, no HTTP routes and no site. Start reading at subject.go,
 // then publisher.go and projector.go. Tests run a NATS server in the process,
 // restart it in the middle and watch what arrives.
 package telemetry
