@@ -1,56 +1,49 @@
 package adaptertest
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
 
 func (s suite) cancelQueued(t *testing.T) {
 	t.Helper()
-	sched, l := s.New(t), s.launch(t, "true")
+	sched, l := s.New(t), s.launch(t, Program{})
 	l.Hold = true
 	require.NoError(t, sched.Submit(t.Context(), l))
-	st := s.await(t, sched, l, s.Timeout, func(st agent.Status) bool { return st.State == agent.SchedulerQueued })
-	require.False(t, st.Waiting.Zero(), "a queued launch says what it waits for")
+	st := s.await(t, sched, l, s.Timeout, queued)
+	require.NotEmpty(t, st.Waiting.Code, "a queued launch says what it waits for")
 	require.NoError(t, sched.Cancel(t.Context(), l))
-	require.Equal(t, broker.OutcomeCancelled, s.await(t, sched, l, s.Timeout, ended).Outcome)
-	require.Zero(t, starts(t, l))
+	st = s.await(t, sched, l, s.Timeout, ended)
+	require.Equal(t, broker.OutcomeCancelled, st.Outcome)
+	s.settled(t, sched, l, st, 0)
 }
 
 func (s suite) cancelRunning(t *testing.T) {
 	t.Helper()
-	sched := s.New(t)
-	l := s.launch(t, `trap 'echo term >"$d/term"; exit 5' TERM; echo ready >"$d/ready"; while :; do sleep 0.05; done`)
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.runs(t, sched, l)
-	require.Eventually(t, func() bool { return exists(filepath.Join(l.Dir, "ready")) }, s.Timeout, 20*time.Millisecond)
+	sched, l := s.New(t), s.launch(t, Program{Wait: true, Term: TermNoted})
+	s.starts(t, sched, l)
 	require.NoError(t, sched.Cancel(t.Context(), l))
 	require.NoError(t, sched.Cancel(t.Context(), l), "twice is once")
-	require.Equal(t, broker.OutcomeCancelled, s.await(t, sched, l, s.Timeout+s.Margin, ended).Outcome)
-	require.FileExists(t, filepath.Join(l.Dir, "term"))
+	st := s.await(t, sched, l, s.Timeout+s.Margin, ended)
+	require.Equal(t, broker.OutcomeCancelled, st.Outcome)
+	require.True(t, s.Programs.Noted(t, l), "TERM came first")
+	s.settled(t, sched, l, st, 1)
 }
 
 func (s suite) cancelDeaf(t *testing.T) {
 	t.Helper()
-	sched := s.New(t)
-	l := s.launch(t, `trap '' TERM; echo ready >"$d/ready"; while :; do sleep 0.05; done`)
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.runs(t, sched, l)
-	require.Eventually(t, func() bool { return exists(filepath.Join(l.Dir, "ready")) }, s.Timeout, 20*time.Millisecond)
+	sched, l := s.New(t), s.launch(t, Program{Wait: true, Term: TermDeaf})
+	s.starts(t, sched, l)
 	require.NoError(t, sched.Cancel(t.Context(), l))
 	require.Equal(t, broker.OutcomeCancelled, s.await(t, sched, l, s.Timeout+4*s.Margin, ended).Outcome)
 }
 
 func (s suite) cancelEnded(t *testing.T) {
 	t.Helper()
-	sched, l := s.New(t), s.launch(t, "exit 4")
+	sched, l := s.New(t), s.launch(t, Program{Exit: 4})
 	require.NoError(t, sched.Cancel(t.Context(), l), "it is unknown")
 	require.NoError(t, sched.Submit(t.Context(), l))
 	s.await(t, sched, l, s.Timeout, ended)
@@ -58,9 +51,5 @@ func (s suite) cancelEnded(t *testing.T) {
 	st := s.await(t, sched, l, s.Timeout, ended)
 	require.Equal(t, broker.OutcomeExit, st.Outcome, "a late cancel changes nothing")
 	require.Equal(t, 4, st.ExitCode)
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	s.settled(t, sched, l, st, 1)
 }

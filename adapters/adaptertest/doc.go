@@ -1,13 +1,23 @@
 // Package adaptertest is the contract of the port agent.Scheduler as tests. An
 // adapter proves itself by one call:
 //
-//	adaptertest.Run(t, adaptertest.Factory{New: …, Launch: …})
+//	adaptertest.Run(t, adaptertest.Factory{New: …, Launch: …, Preempt: …, Cannot: …})
 //
 // against the real thing: processes for package local, a Slurm cluster for
-// slurmrest. The suite counts starts where they happen, in a file that the
-// program itself writes, never in what the adapter says.
+// slurmrest, a Nomad agent for nomad, and the scripted site of package scripted.
+// Every case has one expected outcome, the same on each of them.
 //
-// It knows no adapter; what they cannot all do (a second account, losing an
-// answer, a restart) is an optional part of Factory, and a part that is missing
-// leaves those cases out by name. Start reading at suite.go.
+//	together  what needs no fault of the site: submit, find, cancel, ends, usage, watch
+//	one by one  what takes nodes or daemons away: requeue, pre-emption, a lost node,
+//	            memory, failed launches, budgets, restart, hang, credentials, accounting
+//
+// Factory has a hook for each fault, which provokes it at the site itself: a
+// daemon is killed, a node is taken, an answer is swallowed on the wire. A
+// scheduler that truly cannot have a fault says why in Factory.Cannot. The suite
+// fails when a hook is missing without a reason, or a reason is given beside a
+// hook, and prints each reason.
+//
+// The suite counts starts where they happen, in a file that the program itself
+// writes, never in what the adapter says. It knows no adapter. Time is never
+// asserted but as a ceiling. Start reading at suite.go, then program.go.
 package adaptertest

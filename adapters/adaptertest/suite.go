@@ -1,13 +1,6 @@
 package adaptertest
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,14 +10,19 @@ import (
 	"github.com/valico-hpc/valico/broker"
 )
 
+// Fault does something at the site to a launch that runs.
+type Fault func(t *testing.T, l broker.Launch)
+
 // Factory makes what the suite runs on.
 type Factory struct {
 	// New returns the scheduler under test; it may be the same each time.
 	New func(t *testing.T) agent.Scheduler
 	// Launch returns a launch with a new opaque name, a digest, an account that
 	// may submit, an existing folder that the account may write to and small
-	// resources. The suite sets Argv, Hold and the walltime.
+	// resources with at least one GPU. The suite sets Argv, Hold and the walltime.
 	Launch func(t *testing.T) broker.Launch
+	// Programs is how the suite's programs run; nil is Shell.
+	Programs Programs
 
 	// Walltime is the shortest time limit that the scheduler keeps, and Overtime
 	// how long after it a launch may take to be ended. 1 s and 10 s.
@@ -36,21 +34,59 @@ type Factory struct {
 	// Many is how many launches the suite watches at once; 8.
 	Many int
 
-	// LoseAnswer makes the scheduler's next Submit take effect and fail. Nil
-	// leaves the case out.
-	LoseAnswer func(t *testing.T, s agent.Scheduler)
-	// Reopen returns another scheduler over the same state, as after a restart.
-	// Nil leaves the cases out.
+	// Hooks. What one of them changes at the site it changes back by t.Cleanup,
+	// unless the suite is given a function for it.
+
+	// LoseAnswer makes the answer to the coming Submit of a launch get lost on
+	// its way, after the scheduler took it.
+	LoseAnswer func(t *testing.T) (agent.Scheduler, Fault)
+	// Reopen returns another scheduler over the same state, as after a restart
+	// of our own process.
 	Reopen func(t *testing.T, s agent.Scheduler) agent.Scheduler
 	// Stranger returns a scheduler that submits as another account, and that
-	// account. Nil leaves the case out.
-	Stranger func(t *testing.T) (agent.Scheduler, string)
+	// account.
+	Stranger func(t *testing.T, s agent.Scheduler) (agent.Scheduler, string)
+	// Requeue makes the scheduler put a running launch back into its queue.
+	Requeue func(t *testing.T) (agent.Scheduler, Fault)
+	// Preempt makes work that comes first take a running launch's node.
+	Preempt func(t *testing.T) (agent.Scheduler, Fault)
+	// LoseNode makes a running launch's node disappear.
+	LoseNode func(t *testing.T) (agent.Scheduler, Fault)
+	// OutOfMemory makes a running launch use more memory than it asked for.
+	OutOfMemory func(t *testing.T) (agent.Scheduler, Fault)
+	// FailLaunch changes a launch, or the site, so that the scheduler takes it
+	// and its start fails.
+	FailLaunch func(t *testing.T, l *broker.Launch) agent.Scheduler
+	// OverBudget returns a scheduler that takes a launch which can never start,
+	// because the site's own accounting has no time left for it.
+	OverBudget func(t *testing.T, l *broker.Launch) agent.Scheduler
+	// Kill kills the scheduler's daemon; begin starts it again and waits for it.
+	Kill func(t *testing.T) (begin func())
+	// Hang stops the daemon from answering, with its connections open.
+	Hang func(t *testing.T) (resume func())
+	// Expire returns a scheduler, what makes its credential expire, and what
+	// renews it.
+	Expire func(t *testing.T) (s agent.Scheduler, expire, renew func())
+	// Gibberish makes the scheduler say a word for a launch's state that nobody
+	// knows, until plain is called.
+	Gibberish func(t *testing.T) (s agent.Scheduler, gibber, plain func())
+	// LoseAccounting takes the accounting away; begin brings it back.
+	LoseAccounting func(t *testing.T) (begin func())
+
+	// Cannot says why the scheduler cannot have a fault, by the hook's name.
+	Cannot map[string]string
 }
 
 // suite is a Factory with its defaults.
 type suite struct{ Factory }
 
-// Run runs the contract.
+type testCase struct {
+	name string
+	run  func(*testing.T)
+}
+
+// Run runs the contract. It takes daemons and nodes away, so nothing else may
+// use the site meanwhile: the test that calls it is not parallel.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
 	def := func(d *time.Duration, v time.Duration) {
@@ -65,15 +101,30 @@ func Run(t *testing.T, f Factory) {
 	if f.Many <= 0 {
 		f.Many = 8
 	}
+	if f.Programs == nil {
+		f.Programs = Shell{}
+	}
 	s := suite{f}
-	for _, c := range []struct {
-		name string
-		run  func(*testing.T)
-	}{
+	s.complete(t)
+	t.Run("together", func(t *testing.T) {
+		for _, c := range s.together() {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t)
+			})
+		}
+	})
+	for _, c := range s.oneByOne() {
+		t.Run(c.name, c.run)
+	}
+}
+
+func (s suite) together() []testCase {
+	return []testCase{
 		{"a launch submitted twice starts once", s.twice},
 		{"a launch submitted by many at once starts once", s.concurrent},
 		{"a launch whose answer was lost starts once", s.lostAnswer},
-		{"a launch is found again after a restart and not started again", s.restart},
+		{"a launch is found again after a restart and not started again", s.reopened},
 		{"an unknown launch is not found", s.unknown},
 		{"a launch of another order under the same name is not found", s.otherOrder},
 		{"a stranger's launch of the same name is not ours", s.stranger},
@@ -85,231 +136,115 @@ func Run(t *testing.T, f Factory) {
 		{"a launch over its time limit is ended and says so", s.walltime},
 		{"usage counts the time and the GPUs of a launch", s.usage},
 		{"many launches are watched at once and unknown ones left out", s.watchMany},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			c.run(t)
-		})
 	}
 }
 
-// launch makes a launch that runs a shell script. The script finds its folder
-// in $d and first writes down that it started.
-func (s suite) launch(t *testing.T, script string) broker.Launch {
-	t.Helper()
-	l := s.Launch(t)
-	l.Argv = []string{"/bin/sh", "-c", fmt.Sprintf("d='%s'; echo start >>\"$d/starts\"; %s", l.Dir, script)}
-	if l.Resources.Walltime <= 0 {
-		l.Resources.Walltime = max(time.Minute, s.Walltime)
+func (s suite) oneByOne() []testCase {
+	return []testCase{
+		{"a launch that the scheduler puts back is ended and does not start again", s.requeued},
+		{"a preempted launch says so and does not come back", s.preempted},
+		{"a launch whose node is lost says so and is not started elsewhere", s.nodeLost},
+		{"a launch over its memory says so", s.outOfMemory},
+		{"a launch whose start fails does not wait for ever", s.launchFailed},
+		{"a launch without a budget at the site is never silent", s.overBudget},
+		{"a word that nobody knows is watched on", s.gibberish},
+		{"a credential that expired is told from an outage", s.expired},
+		{"a scheduler that is killed loses nothing and starts nothing twice", s.killed},
+		{"a scheduler that hangs holds no call beyond its deadline", s.hung},
+		{"usage waits for the accounting and is never zero meanwhile", s.accountingLost},
 	}
-	return l
 }
 
-// starts counts how often a launch's program really started.
-func starts(t *testing.T, l broker.Launch) int {
+// complete fails the test unless each hook is there, or a reason why not.
+func (s suite) complete(t *testing.T) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(l.Dir, "starts"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
+	hooks := map[string]bool{
+		"LoseAnswer": s.LoseAnswer != nil, "Reopen": s.Reopen != nil, "Stranger": s.Stranger != nil, "Requeue": s.Requeue != nil,
+		"Preempt": s.Preempt != nil, "LoseNode": s.LoseNode != nil, "OutOfMemory": s.OutOfMemory != nil,
+		"FailLaunch": s.FailLaunch != nil, "OverBudget": s.OverBudget != nil, "Kill": s.Kill != nil, "Hang": s.Hang != nil,
+		"Expire": s.Expire != nil, "Gibberish": s.Gibberish != nil, "LoseAccounting": s.LoseAccounting != nil,
 	}
-	require.NoError(t, err)
-	return strings.Count(string(b), "\n")
+	for name, there := range hooks {
+		why, excused := s.Cannot[name]
+		require.NotEqual(t, there, excused, "the hook %s is there, or Cannot says why not", name)
+		require.True(t, there || why != "", "Cannot gives a reason for %s", name)
+	}
+	for name := range s.Cannot {
+		require.Contains(t, hooks, name, "Cannot names a hook")
+	}
+}
+
+// applies reports whether a case has its hook, and says why where it has none.
+func (s suite) applies(t *testing.T, hook string) bool {
+	t.Helper()
+	why, excused := s.Cannot[hook]
+	if excused {
+		t.Logf("not applicable here: %s", why)
+	}
+	return !excused
 }
 
 // await polls until a launch is as asked.
 func (s suite) await(t *testing.T, sched agent.Scheduler, l broker.Launch, wait time.Duration, ok func(agent.Status) bool) agent.Status {
 	t.Helper()
 	var last agent.Status
+	var failed error
 	require.Eventually(t, func() bool {
 		st, err := sched.Find(t.Context(), l)
-		if err == nil {
+		if failed = err; err == nil {
 			last = st
 		}
 		return err == nil && ok(st)
-	}, wait, 20*time.Millisecond, "launch %s stands at %+v", l.Name, &last)
+	}, wait, 20*time.Millisecond, "launch %s stands at %+v, %v", l.Name, &last, &failed)
 	return last
 }
 
-func ended(st agent.Status) bool { return st.State == agent.SchedulerEnded }
+func ended(st agent.Status) bool   { return st.State == agent.SchedulerEnded }
+func running(st agent.Status) bool { return st.State == agent.SchedulerRunning }
+func queued(st agent.Status) bool  { return st.State == agent.SchedulerQueued }
 
-// runs waits until the program itself has said that it started.
-func (s suite) runs(t *testing.T, sched agent.Scheduler, l broker.Launch) {
+// starts submits a launch and waits until the program itself has said that it
+// started.
+func (s suite) starts(t *testing.T, sched agent.Scheduler, l broker.Launch) {
 	t.Helper()
-	s.await(t, sched, l, s.Timeout, func(st agent.Status) bool { return st.State == agent.SchedulerRunning })
-	require.Eventually(t, func() bool { return starts(t, l) > 0 }, s.Timeout, 20*time.Millisecond)
-}
-
-func (s suite) twice(t *testing.T) {
-	t.Helper()
-	sched, l := s.New(t), s.launch(t, "sleep 0.2")
 	require.NoError(t, sched.Submit(t.Context(), l))
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.await(t, sched, l, s.Timeout, ended)
-	require.NoError(t, sched.Submit(t.Context(), l), "after its end too")
-	s.await(t, sched, l, s.Timeout, ended)
-	require.Equal(t, 1, starts(t, l))
+	s.await(t, sched, l, s.Timeout, running)
+	require.Eventually(t, func() bool { return s.Programs.Starts(t, l) > 0 }, s.Timeout, 20*time.Millisecond)
 }
 
-func (s suite) concurrent(t *testing.T) {
+// submit submits a launch again until the scheduler has confirmed it.
+func (s suite) submit(t *testing.T, sched agent.Scheduler, l broker.Launch) {
 	t.Helper()
-	sched, l := s.New(t), s.launch(t, "sleep 0.2")
-	var wg sync.WaitGroup
-	errs := make([]error, 8)
-	for i := range errs {
-		wg.Go(func() { errs[i] = sched.Submit(t.Context(), l) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil { // an answer that is unknown is allowed; asking again settles it
-			require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
-			require.NoError(t, sched.Submit(t.Context(), l))
-		}
-	}
-	s.await(t, sched, l, s.Timeout, ended)
-	require.Equal(t, 1, starts(t, l))
-}
-
-func (s suite) lostAnswer(t *testing.T) {
-	t.Helper()
-	if s.LoseAnswer == nil {
-		return
-	}
-	sched, l := s.New(t), s.launch(t, "sleep 0.2")
-	s.LoseAnswer(t, sched)
-	require.Equal(t, broker.KindUnavailable, broker.KindOf(sched.Submit(t.Context(), l)))
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.await(t, sched, l, s.Timeout, ended)
-	require.Equal(t, 1, starts(t, l))
-}
-
-func (s suite) restart(t *testing.T) {
-	t.Helper()
-	if s.Reopen == nil {
-		return
-	}
-	sched, l := s.New(t), s.launch(t, `while [ ! -e "$d/end" ]; do sleep 0.05; done`)
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.runs(t, sched, l)
-	again := s.Reopen(t, sched)
-	s.await(t, again, l, s.Timeout, func(st agent.Status) bool { return st.State == agent.SchedulerRunning })
-	require.NoError(t, again.Submit(t.Context(), l))
-	require.NoError(t, os.WriteFile(filepath.Join(l.Dir, "end"), nil, 0o600))
-	s.await(t, again, l, s.Timeout, func(st agent.Status) bool {
-		return st.State == agent.SchedulerEnded || st.State == agent.SchedulerGone
-	})
-	require.Equal(t, 1, starts(t, l))
-}
-
-func (s suite) unknown(t *testing.T) {
-	t.Helper()
-	sched, l := s.New(t), s.launch(t, "true")
-	_, err := sched.Find(t.Context(), l)
-	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "%v", err)
-}
-
-func (s suite) otherOrder(t *testing.T) {
-	t.Helper()
-	sched, l := s.New(t), s.launch(t, "true")
-	require.NoError(t, sched.Submit(t.Context(), l))
-	other := l
-	other.OrderDigest = broker.DigestOf([]byte("another order"))
-	_, err := sched.Find(t.Context(), other)
-	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "%v", err)
-	require.NoError(t, sched.Cancel(t.Context(), other), "it must not reach ours either")
-	require.Equal(t, broker.OutcomeOK, s.await(t, sched, l, s.Timeout, ended).Outcome)
-}
-
-func (s suite) stranger(t *testing.T) {
-	t.Helper()
-	if s.Stranger == nil {
-		return
-	}
-	sched, l := s.New(t), s.launch(t, "sleep 0.2")
-	theirs, account := s.Stranger(t)
-	m := s.launch(t, "sleep 1")
-	m.Name, m.Account, m.OrderDigest = l.Name, account, broker.DigestOf([]byte("a stranger's order"))
-	require.NoError(t, theirs.Submit(t.Context(), m))
-	_, err := sched.Find(t.Context(), l)
-	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "%v", err)
-	require.NoError(t, sched.Submit(t.Context(), l))
-	require.Equal(t, broker.OutcomeOK, s.await(t, sched, l, s.Timeout, ended).Outcome)
-	require.Equal(t, 1, starts(t, l))
-}
-
-func (s suite) exitCodes(t *testing.T) {
-	t.Helper()
-	sched := s.New(t)
-	for _, c := range []struct {
-		script  string
-		outcome broker.Outcome
-		code    int
-	}{
-		{"exit 0", broker.OutcomeOK, 0},
-		{"exit 7", broker.OutcomeExit, 7},
-		{"exit 77", broker.OutcomeExit, 77},
-	} {
-		l := s.launch(t, c.script)
-		require.NoError(t, sched.Submit(t.Context(), l))
-		st := s.await(t, sched, l, s.Timeout, ended)
-		require.Equal(t, c.outcome, st.Outcome, c.script)
-		require.Equal(t, c.code, st.ExitCode, c.script)
-		require.Equal(t, l.Name, st.Name)
-	}
-}
-
-func (s suite) walltime(t *testing.T) {
-	t.Helper()
-	sched, l := s.New(t), s.launch(t, "exec sleep 600")
-	l.Resources.Walltime = s.Walltime
-	require.NoError(t, sched.Submit(t.Context(), l))
-	st := s.await(t, sched, l, s.Timeout+s.Walltime+s.Overtime, ended)
-	require.Equal(t, broker.OutcomeWalltime, st.Outcome)
-}
-
-func (s suite) usage(t *testing.T) {
-	t.Helper()
-	sched, l := s.New(t), s.launch(t, "sleep 1.2")
-	require.NoError(t, sched.Submit(t.Context(), l))
-	s.await(t, sched, l, s.Timeout, ended)
-	var u broker.Usage
+	var err error
 	require.Eventually(t, func() bool {
-		var err error
+		err = sched.Submit(t.Context(), l)
+		return err == nil || broker.KindOf(err) != broker.KindUnavailable
+	}, 2*s.Timeout, 50*time.Millisecond, "%v", &err)
+	require.NoError(t, err)
+}
+
+// used polls for the usage of a launch.
+func (s suite) used(t *testing.T, sched agent.Scheduler, l broker.Launch) broker.Usage {
+	t.Helper()
+	var u broker.Usage
+	var err error
+	require.Eventually(t, func() bool {
 		u, err = sched.Usage(t.Context(), l)
 		return err == nil
-	}, s.Timeout, 50*time.Millisecond)
+	}, s.Timeout, 50*time.Millisecond, "%v", &err)
 	require.NotEmpty(t, u.Method)
-	require.GreaterOrEqual(t, u.Elapsed, time.Second)
-	require.Equal(t, int64(l.Resources.GPUs())*int64(u.Elapsed/time.Second), u.GPUSeconds)
+	return u
 }
 
-func (s suite) watchMany(t *testing.T) {
+// settled asserts what holds of every end: Watch says the same as Find, again
+// and again, a further Submit starts nothing, and the program started this often.
+func (s suite) settled(t *testing.T, sched agent.Scheduler, l broker.Launch, st agent.Status, starts int) {
 	t.Helper()
-	sched := s.New(t)
-	var ls []broker.Launch
-	for range s.Many {
-		l := s.launch(t, "exit 3")
-		require.NoError(t, sched.Submit(t.Context(), l))
-		ls = append(ls, l)
+	_ = sched.Submit(t.Context(), l) // it may be refused by now
+	for range 3 {
+		sts, err := sched.Watch(t.Context(), []broker.Launch{l})
+		require.NoError(t, err)
+		require.Equal(t, []agent.Status{st}, sts, "an end that was told stays")
 	}
-	asked := append([]broker.Launch{s.launch(t, "true")}, ls...) // the first was never submitted
-	var sts []agent.Status
-	require.Eventually(t, func() bool {
-		var err error
-		sts, err = sched.Watch(t.Context(), asked)
-		if err != nil || len(sts) != len(ls) {
-			return false
-		}
-		for _, st := range sts {
-			if !ended(st) {
-				return false
-			}
-		}
-		return true
-	}, 2*s.Timeout, 50*time.Millisecond)
-	names := map[string]bool{}
-	for _, st := range sts {
-		names[st.Name] = true
-		require.Equal(t, 3, st.ExitCode)
-	}
-	require.Len(t, names, len(ls))
+	require.Equal(t, starts, s.Programs.Starts(t, l), "starts of %s", l.Name)
 }

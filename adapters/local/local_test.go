@@ -16,7 +16,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/valico-hpc/valico/adapters/adaptertest"
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/local"
 	"github.com/valico-hpc/valico/broker"
@@ -81,24 +80,6 @@ func is(want ...agent.SchedulerState) func(agent.Status) bool {
 	return func(st agent.Status) bool {
 		return slices.Contains(want, st.State)
 	}
-}
-
-func TestLocalKeepsTheContractOfASchedulerOnRealProcesses(t *testing.T) {
-	t.Parallel()
-	adaptertest.Run(t, adaptertest.Factory{
-		New: func(t *testing.T) agent.Scheduler {
-			t.Helper()
-			return open(t, local.Config{})
-		},
-		Launch: launch,
-		Reopen: func(t *testing.T, s agent.Scheduler) agent.Scheduler {
-			t.Helper()
-			l, ok := s.(*local.Scheduler)
-			require.True(t, ok)
-			require.NoError(t, l.Close())
-			return open(t, local.Config{Dir: l.Dir()})
-		},
-	})
 }
 
 func TestOneSlotRunsOneAfterTheOtherAndSaysWhatTheRestWaitsFor(t *testing.T) {
@@ -191,15 +172,6 @@ func TestWhatCannotBeALaunchIsRefusedAndLeavesNothing(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, files, 1, "only the lock")
-}
-
-func TestAProgramThatIsNotThereEndsTheLaunch(t *testing.T) {
-	t.Parallel()
-	s := open(t, local.Config{})
-	l := launch(t)
-	l.Argv = []string{filepath.Join(l.Dir, "missing")}
-	require.NoError(t, s.Submit(t.Context(), l))
-	require.Equal(t, broker.OutcomeLaunchFailed, await(t, s, l, is(agent.SchedulerEnded)).Outcome)
 }
 
 func TestUsageIsWhatTheSpoolSays(t *testing.T) {

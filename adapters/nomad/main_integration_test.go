@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -96,28 +95,6 @@ func launch(tb testing.TB) broker.Launch {
 		Name: name, Account: person, OrderDigest: broker.DigestOf([]byte(name)), Dir: dir, Argv: []string{"/bin/true"},
 		Resources: broker.Resources{Nodes: 1, GPUsPerNode: 1, GPUType: cluster.GPUType, CPUsPerNode: 1, MemoryMiB: 64, Walltime: time.Minute},
 	}
-}
-
-// loser makes answers of submissions get lost.
-type loser struct {
-	mu   sync.Mutex
-	next int
-}
-
-func (l *loser) lose(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.next = n
-}
-
-func (l *loser) step(name string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if name == "answered" && l.next > 0 {
-		l.next--
-		return errors.New("the answer was lost")
-	}
-	return nil
 }
 
 func ended(st agent.Status) bool   { return st.State == agent.SchedulerEnded }

@@ -16,11 +16,6 @@ import (
 	"github.com/valico-hpc/valico/slurm"
 )
 
-const (
-	pollFor  = time.Minute
-	pollEach = 200 * time.Millisecond
-)
-
 // BenchmarkSubmitHeld submits held jobs, eight in flight, through the adapter
 // and, in turns, by a bare loop that sends the same requests (submit and
 // read-back) to the same slurmrestd, and reports the ratio of their rates. The

@@ -5,13 +5,11 @@ package slurmrest_test
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,28 +86,6 @@ func slurmSays(tb testing.TB, argv ...string) string {
 	out, err := cluster.Command(context.Background(), "root", argv...).CombinedOutput()
 	require.NoError(tb, err, "%s", out)
 	return string(out)
-}
-
-// loser makes answers of submissions get lost.
-type loser struct {
-	mu   sync.Mutex
-	next int
-}
-
-func (l *loser) lose(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.next = n
-}
-
-func (l *loser) step(name string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if name == "answered" && l.next > 0 {
-		l.next--
-		return errors.New("the answer was lost")
-	}
-	return nil
 }
 
 func ended(st agent.Status) bool { return st.State == agent.SchedulerEnded }

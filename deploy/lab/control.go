@@ -21,7 +21,6 @@ type Daemon string
 const (
 	Slurmctld Daemon = "slurmctld"
 	Slurmdbd  Daemon = "slurmdbd"
-	Munged    Daemon = "munged"
 )
 
 // Slurmd is the daemon of a node.

@@ -40,7 +40,8 @@ type Proxy struct {
 	pairs  map[*pair]struct{}
 	armed  [][]byte // requests whose answers get lost
 	lost   int
-	words  []word
+	words  []word // of answers
+	asked  []word // of requests
 	passed int64
 }
 
@@ -155,23 +156,48 @@ func (p *Proxy) Passed() int64 {
 	return p.passed
 }
 
-// Say puts a word for another of the same length into every answer from now on;
-// Unsay ends that for all words. It panics when the lengths differ: the length
-// of an answer is said before it.
+// Say puts a word for another of the same length into every answer from now on.
+// It panics when the lengths differ: the length of an answer is said before it.
 func (p *Proxy) Say(old, now string) {
-	if len(old) != len(now) || old == "" {
-		panic("faultproxy: words of different length")
-	}
+	w := sameLength(old, now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.words = append(p.words, word{[]byte(old), []byte(now)})
+	p.words = append(p.words, w)
 }
 
-// Unsay ends Say.
+// Ask does to requests what Say does to answers, such as to ask for no answer
+// that is compressed, whose words could not be changed.
+func (p *Proxy) Ask(old, now string) {
+	w := sameLength(old, now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, w)
+}
+
+// Unsay ends Say and Ask.
 func (p *Proxy) Unsay() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.words = nil
+	p.words, p.asked = nil, nil
+}
+
+func sameLength(old, now string) word {
+	if len(old) != len(now) || old == "" {
+		panic("faultproxy: words of different length")
+	}
+	return word{[]byte(old), []byte(now)}
+}
+
+func change(b []byte, words []word) {
+	for _, w := range words {
+		for at := 0; ; {
+			i := bytes.Index(b[at:], w.old)
+			if i < 0 {
+				break
+			}
+			at += i + copy(b[at+i:], w.now)
+		}
+	}
 }
 
 // fate is what becomes of one piece.

@@ -160,7 +160,7 @@ func TestDelayHoldsEveryPieceBackAndChanceResets(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestWordsAreChangedInAnswersAlone(t *testing.T) {
+func TestWordsAreChangedWhileTheyPass(t *testing.T) {
 	t.Parallel()
 	p := through(t)
 	c := dial(t, p)
@@ -168,6 +168,10 @@ func TestWordsAreChangedInAnswersAlone(t *testing.T) {
 	got, err := c.say("is running and running")
 	require.NoError(t, err)
 	require.Equal(t, "is floated and floated", got)
+	p.Ask("hurry", "walks")
+	got, err = c.say("hurry hurry running")
+	require.NoError(t, err)
+	require.Equal(t, "walks walks floated", got)
 	p.Unsay()
 	got, err = c.say("running")
 	require.NoError(t, err)

@@ -131,8 +131,11 @@ func (p *Proxy) pass(c *pair) bool {
 	return true
 }
 
-// request marks a connection whose next answer gets lost.
+// request changes its words and marks a connection whose next answer gets lost.
 func (p *Proxy) request(c *pair, before, now []byte) bool {
+	p.mu.Lock()
+	change(now, p.asked)
+	p.mu.Unlock()
 	if p.disarm(append(bytes.Clone(before), now...)) {
 		c.losing.Store(true)
 	}
@@ -147,14 +150,6 @@ func (p *Proxy) answer(c *pair, _, now []byte) bool {
 		p.lost++
 		return false
 	}
-	for _, w := range p.words {
-		for {
-			i := bytes.Index(now, w.old)
-			if i < 0 {
-				break
-			}
-			copy(now[i:], w.now)
-		}
-	}
+	change(now, p.words)
 	return true
 }
