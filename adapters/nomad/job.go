@@ -1,12 +1,13 @@
 package nomad
 
 import (
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -132,44 +133,24 @@ func asked(r *api.Resources) int {
 }
 
 func check(l broker.Launch) error {
-	res := l.Resources
+	if err := agent.CheckLaunch(l, "NOMAD"); err != nil {
+		return err //nolint:wrapcheck // it is an edge's error
+	}
 	bad := func(value, rule string) error { return refused("launch_invalid", value, rule) }
 	switch {
-	case !safeName(l.Name):
-		return bad(l.Name, "a launch's name is made of letters, digits, - and _")
-	case !l.OrderDigest.Valid():
-		return bad(string(l.OrderDigest), "a launch names the digest of its order")
-	case len(l.Argv) == 0 || !filepath.IsAbs(l.Argv[0]):
-		return bad(l.Name, "a launch's program is an absolute path")
-	case !filepath.IsAbs(l.Dir):
-		return bad(l.Dir, "a launch's folder is an absolute path")
-	case res.Nodes != 1:
+	case l.Resources.Nodes != 1:
 		return bad(l.Name, "Nomad places each part of a job by itself, so a launch here has one node")
-	case res.GPUsPerNode < 0 || res.CPUsPerNode < 0 || res.MemoryMiB < 0 || res.Walltime <= 0:
-		return bad(l.Name, "a launch has a time limit, and no size below zero")
-	case res.GPUType != "" && strings.ContainsAny(res.GPUType, "${}\n\r\x00"):
-		return bad(res.GPUType, "a GPU type is a plain word")
-	}
-	for _, s := range l.Argv {
-		if !plain(s) {
-			return bad(l.Name, "an argument is one line without ${ and %{, which Nomad would replace")
-		}
+	case strings.ContainsAny(l.Resources.GPUType, "${}\n\r\x00"):
+		return bad(l.Resources.GPUType, "a GPU type is a plain word")
+	case slices.ContainsFunc(l.Argv, replaced):
+		return bad(l.Name, "an argument has no ${ and %{, which Nomad would replace")
 	}
 	for _, e := range l.Env {
-		if !safeName(e.Name) || strings.HasPrefix(e.Name, "NOMAD") || strings.HasPrefix(e.Name, "LD_") || e.Name == "PATH" || !plain(e.Value) {
-			return bad(e.Name, "a launch's variable has a plain name that is not Nomad's or the loader's, and one line without ${ and %{")
+		if replaced(e.Value) {
+			return bad(e.Name, "a variable has no ${ and %{, which Nomad would replace")
 		}
 	}
 	return nil
 }
 
-func plain(s string) bool {
-	return !strings.ContainsAny(s, "\x00\n\r") && !strings.Contains(s, "${") && !strings.Contains(s, "%{")
-}
-
-// safeName reports whether a name is one that we give; it is safe in a path and
-// in a filter.
-func safeName(s string) bool {
-	return s != "" && len(s) <= 100 &&
-		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
-}
+func replaced(s string) bool { return strings.Contains(s, "${") || strings.Contains(s, "%{") }

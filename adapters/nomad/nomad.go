@@ -194,7 +194,7 @@ func checkNamespaces(c Config) error {
 		return errors.New("nomad: a site has one namespace, or one for each account, not both")
 	}
 	for _, a := range c.Accounts {
-		if ns := c.namespaceOf(a); !safeName(ns) {
+		if ns := c.namespaceOf(a); !agent.SafeName(ns) {
 			return fmt.Errorf("nomad: account %q: %q is no namespace: letters, digits, - and _", a, ns)
 		}
 	}

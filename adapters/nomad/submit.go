@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -121,7 +122,7 @@ func (s *Scheduler) readBack(ctx context.Context, j *api.Job, l broker.Launch) e
 // Cancel ends a launch: TERM, then KILL after the margin. The job stays in
 // Nomad's record, stopped, so that its name cannot start again.
 func (s *Scheduler) Cancel(ctx context.Context, l broker.Launch) error {
-	if !safeName(l.Name) {
+	if !agent.SafeName(l.Name) {
 		return nil
 	}
 	j, _, err := s.info(ctx, l)

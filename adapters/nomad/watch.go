@@ -115,7 +115,7 @@ func owner(j *api.Job) string {
 
 // find reads one launch, false when Nomad does not know it.
 func (s *Scheduler) find(ctx context.Context, l broker.Launch) (seen, bool, error) {
-	if !safeName(l.Name) {
+	if !agent.SafeName(l.Name) {
 		return seen{}, false, nil
 	}
 	j, _, err := s.info(ctx, l)

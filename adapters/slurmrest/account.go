@@ -2,7 +2,6 @@ package slurmrest
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +38,7 @@ type job struct {
 	busy   sync.Mutex // held while it is being submitted
 	id     slurm.JobID
 	sentAt time.Time // when an answer was lost; zero when none was
+	told   bool      // this process was asked to cancel it
 
 	states []slurm.JobState // of status
 	status agent.Status
@@ -135,7 +135,7 @@ func (a *account) ask(ctx context.Context, names []string) error {
 // the oldest counts; a younger one waits behind it as its singleton.
 func (a *account) adopt(name, comment string, id slurm.JobID) {
 	d := broker.Digest(comment)
-	if !d.Valid() || !safeName(name) {
+	if !d.Valid() || !agent.SafeName(name) {
 		return
 	}
 	k := key{name: name, order: d}
@@ -149,10 +149,11 @@ func (a *account) adopt(name, comment string, id slurm.JobID) {
 	}
 }
 
-// safeName reports whether a name is one that we give.
-func safeName(s string) bool {
-	return s != "" && len(s) <= 100 &&
-		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+// told reports whether this process was asked to cancel a job.
+func (a *account) told(j *job) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return j.told
 }
 
 // cancel ends a job; one that has ended or is unknown is no error.

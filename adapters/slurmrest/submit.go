@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/slurm"
 )
@@ -170,30 +170,11 @@ func request(c Config, l broker.Launch) (slurm.Request, error) {
 }
 
 func check(l broker.Launch) error {
-	res := l.Resources
-	switch {
-	case !safeName(l.Name):
-		return refused("launch_invalid", l.Name, "a launch's name is made of letters, digits, - and _")
-	case !l.OrderDigest.Valid():
-		return refused("launch_invalid", string(l.OrderDigest), "a launch names the digest of its order")
-	case len(l.Argv) == 0 || !filepath.IsAbs(l.Argv[0]):
-		return refused("launch_invalid", l.Name, "a launch's program is an absolute path")
-	case !filepath.IsAbs(l.Dir):
-		return refused("launch_invalid", l.Dir, "a launch's folder is an absolute path")
-	case res.Nodes < 1 || res.GPUsPerNode < 0 || res.CPUsPerNode < 0 || res.MemoryMiB < 0 || res.Walltime <= 0:
-		return refused("launch_invalid", l.Name, "a launch has at least one node and a time limit, and no size below zero")
-	case res.GPUType != "" && !safeName(strings.ReplaceAll(res.GPUType, ".", "-")):
-		return refused("launch_invalid", res.GPUType, "a GPU type is made of letters, digits, -, _ and .")
+	if err := agent.CheckLaunch(l, "SLURM"); err != nil {
+		return err //nolint:wrapcheck // it is an edge's error
 	}
-	for _, s := range l.Argv {
-		if strings.ContainsAny(s, "\x00\n\r") {
-			return refused("launch_invalid", l.Name, "an argument is one line")
-		}
-	}
-	for _, e := range l.Env {
-		if !safeName(e.Name) || strings.HasPrefix(e.Name, "SLURM") || strings.HasPrefix(e.Name, "LD_") || strings.ContainsAny(e.Value, "\x00\n\r") {
-			return refused("launch_invalid", e.Name, "a launch's variable has a plain name that is not Slurm's or the loader's, and one line")
-		}
+	if t := l.Resources.GPUType; t != "" && !agent.SafeName(strings.ReplaceAll(t, ".", "-")) {
+		return refused("launch_invalid", t, "a GPU type is made of letters, digits, -, _ and .")
 	}
 	return nil
 }
