@@ -97,6 +97,32 @@ func TestManyAttemptsAreAskedForInParts(t *testing.T) {
 	require.NoError(t, err, "a fault ends one request, not the agent")
 }
 
+// slow is an agent that gives up when its time is over.
+type slow struct{ link.Agent }
+
+func (slow) Stop(ctx context.Context, _ broker.AttemptID) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func TestAnAgentThatIsNotReadyInTimeIsNoFault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := slow{w.open()}
+	c := w.responder(a)
+	c.CallTimeout = 50 * time.Millisecond
+	r, err := link.NewResponder(c)
+	require.NoError(t, err)
+	stop := run(t, r)
+	require.Eventually(t, func() bool { _, err := w.site.Describe(t.Context()); return err == nil }, patience, 20*time.Millisecond)
+	err = w.site.Stop(t.Context(), "att_one")
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(err))
+	require.Equal(t, link.CodeLate, broker.CodeOf(err))
+	stop()
+	require.NoError(t, w.agent.Close())
+	w.nc.Close()
+}
+
 // large is an agent that sealed more files than fit one answer.
 type large struct {
 	link.Agent

@@ -200,6 +200,9 @@ func (r *Responder) handle(ctx context.Context, m *nats.Msg) {
 	call, done := context.WithTimeout(ctx, min(r.cfg.CallTimeout, req.Deadline.Sub(r.cfg.Now())))
 	defer done()
 	out, attempt, err := r.serve(call, req, body)
+	if err != nil && call.Err() != nil && broker.KindOf(err) == broker.KindInternal {
+		err = refusal{code: CodeLate, detail: "the agent was not ready before the deadline"}.notKnown()
+	}
 	if broker.KindOf(err) == broker.KindForbidden {
 		r.refuse(ctx, broker.SiteAlert{
 			Code: broker.CodeOf(err), Method: string(req.Method), Attempt: attempt, Key: keyHint(envelope), Detail: err.Error(),
