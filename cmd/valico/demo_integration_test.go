@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/cmd/valico/brokertest"
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 	"github.com/valico-hpc/valico/deploy/lab"
 )
@@ -183,7 +184,7 @@ func TestTheDemoOnSlurmTellsSlurmNothing(t *testing.T) {
 func TestKillNineOnSlurm(t *testing.T) {
 	t.Parallel()
 	l := slurmLab(t)
-	bin := killable(t)
+	bin := brokertest.Programs(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -212,9 +213,9 @@ func TestKillNineOnSlurm(t *testing.T) {
 				wrapper(t, node, filepath.Join(node, "real"), launcherPoint)
 			}
 			r.prepare()
-			r.start(point)
+			r.Start(point)
 			r.truth(r.ended(fmt.Sprintf("kill-slurm-%d", i)), want...)
-			r.stop()
+			r.Stop()
 		})
 	}
 }
