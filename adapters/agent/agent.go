@@ -37,6 +37,7 @@ type Config struct {
 	Workers        int           // attempts looked after at once; 32
 	SealFiles      int           // files sealed of one attempt at most; 100 000
 	SealBytes      int64         // bytes sealed of one attempt at most; 1 TiB
+	ImageBytes     int64         // bytes of images kept at most; 0 sets no bound but the disk's
 	CkptBytes      int64         // bytes that the checkpoints of one job may take; 256 GiB
 	CkptKeep       time.Duration // how long they stay after the newest attempt of a job that did not succeed; 7 days
 
@@ -61,6 +62,7 @@ type Agent struct {
 
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
+	shelf   shelf
 	mute    bool // the scheduler did not answer when it was last asked
 	steps   sync.WaitGroup // those that run
 	swept   time.Time      // when old checkpoints were looked for

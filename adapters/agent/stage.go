@@ -18,7 +18,6 @@ import (
 	"github.com/valico-hpc/valico/adapters/agent/layout"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
-	"github.com/valico-hpc/valico/images/disk"
 )
 
 // stage puts image and order where the node reads them. It is idempotent:
@@ -91,14 +90,16 @@ func (a *Agent) putBlob(d broker.Digest, size int64, open func() (io.ReadCloser,
 	if !d.Valid() {
 		return order.Refuse(order.CodeImageTampered, string(d), errors.New("a blob without a digest"))
 	}
-	dir := filepath.Join(a.cfg.Dir, "images", "blobs", "sha256")
+	dir := a.blobDir()
 	path := filepath.Join(dir, d.Hex())
-	if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == size {
+	if a.stocked(path, size) {
 		return nil // the node checks its digest while it unpacks
 	}
-	if err := disk.Room(dir, size); err != nil {
+	done, err := a.reserve(size)
+	if err != nil {
 		return fmt.Errorf("copy blob: %w", err)
 	}
+	defer done()
 	rc, err := open()
 	if err != nil {
 		return fmt.Errorf("open blob: %w", err)

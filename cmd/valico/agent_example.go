@@ -20,6 +20,7 @@ accounts: {}
 isolation: userns          # how nodes shut a workload in: userns or none
 status_max_age: 15m        # how old a permit's status may be when a job starts
 kill_margin: 30s           # from TERM to KILL
+image_bytes: 500000000000  # kept of images; those that no job needs go first, 0: as much as the disk holds
 
 scheduler: slurm           # or nomad, or local: as the agent's own user
 slurm:

@@ -181,7 +181,7 @@ func (p *AgentProcess) openAgent(ctx context.Context, nc *nats.Conn, dial link.D
 	}
 	c := agent.Config{
 		Site: site.ID, Dir: p.cfg.Dir, ExecPath: execPath, Scheduler: sched, Publisher: pub, PollEvery: p.cfg.Poll,
-		KillMargin: p.cfg.KillMargin, Log: p.cfg.Log, Step: p.cfg.Step, Accounts: p.cfg.identities().Account,
+		KillMargin: p.cfg.KillMargin, ImageBytes: p.cfg.ImageBytes, Log: p.cfg.Log, Step: p.cfg.Step, Accounts: p.cfg.identities().Account,
 		Blobs: pulled{site: site.ID, url: p.record.URL, key: p.key, now: time.Now, client: &http.Client{
 			Transport: &http.Transport{
 				DialContext: dial, TLSClientConfig: roots, TLSHandshakeTimeout: 20 * time.Second,
@@ -217,7 +217,11 @@ func (p *AgentProcess) describe(context.Context) (broker.SiteAgent, error) {
 		Version: broker.Build(), StartedAt: p.began.UTC().Truncate(time.Microsecond), Trust: broker.DigestOf(b),
 		Scheduler: p.cfg.Scheduler, SchedulerOK: ok, Attempts: attempts,
 	}
-	d.DiskFree, err = disk.Free(p.cfg.Dir)
+	if d.DiskFree, err = disk.Free(p.cfg.Dir); err != nil {
+		return d, err
+	}
+	d.DiskUsed, err = p.agent.ImageBytes()
+	d.DiskBound = p.cfg.ImageBytes
 	return d, err
 }
 

@@ -48,8 +48,11 @@ type AgentConfig struct {
 	KillMargin time.Duration `yaml:"kill_margin"`
 	Poll       time.Duration `yaml:"poll"`
 	Exec       string        `yaml:"exec"` // valico-exec as the nodes see it
-	Slurm      *SlurmConfig  `yaml:"slurm,omitempty"`
-	Nomad      *NomadConfig  `yaml:"nomad,omitempty"`
+	// ImageBytes bounds what the site keeps of images; 0 sets no bound but the
+	// disk's. Images that no job needs are removed, the least recently used first.
+	ImageBytes int64        `yaml:"image_bytes"`
+	Slurm      *SlurmConfig `yaml:"slurm,omitempty"`
+	Nomad      *NomadConfig `yaml:"nomad,omitempty"`
 
 	Log *slog.Logger `yaml:"-"`
 	// Step is told the name of each point between two writes; the kill tests
@@ -106,6 +109,9 @@ func (c AgentConfig) Validate() error {
 		if p != "" && !filepath.IsAbs(p) {
 			bad(key, "%q must be an absolute path", p)
 		}
+	}
+	if c.ImageBytes < 0 {
+		bad("image_bytes", "must not be negative, got %d", c.ImageBytes)
 	}
 	if c.MinUID < 1 {
 		bad("min_uid", "must be at least 1: root is nobody's account, got %d", c.MinUID)
