@@ -18,8 +18,7 @@ import (
 
 // openMetrics listens for Prometheus, where the configuration says so.
 func (a *App) openMetrics(ctx context.Context) error {
-	attached := func(id broker.SiteID) bool { _, ok := a.site(id); return ok }
-	if err := a.metrics.Watch(a.store, attached, time.Now); err != nil {
+	if err := a.metrics.Watch(a.store, a.attached, time.Now); err != nil {
 		return err
 	}
 	sites, err := a.store.Sites(ctx)

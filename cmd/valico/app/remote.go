@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/broker"
@@ -103,7 +104,24 @@ func (b book) RecordAlerts(ctx context.Context, alerts []broker.SiteAlert) error
 		b.app.cfg.Log.ErrorContext(ctx, "a site's agent refused what no broker asks", "site_id", string(al.Site), "code", al.Code,
 			"method", al.Method, "count", al.Count, "attempt_id", string(al.Attempt))
 	}
-	return b.app.store.RecordAlerts(ctx, alerts)
+	if err := b.app.store.RecordAlerts(ctx, alerts); err != nil {
+		return err
+	}
+	b.app.metrics.Alerted(alerts)
+	return nil
+}
+
+// heardWithin is how long ago a remote agent may have been heard to count as
+// there: it is asked four times as often.
+const heardWithin = time.Minute
+
+// attached reports whether a site's agent is there.
+func (a *App) attached(id broker.SiteID) bool {
+	s, ok := a.site(id)
+	if far, remote := s.(*link.Site); remote {
+		return time.Since(far.Presence().Heard) < heardWithin
+	}
+	return ok
 }
 
 // AddRemoteSite admits a site whose agent runs at the site.
