@@ -34,9 +34,11 @@ func (d *Dispatcher) conclude(ctx context.Context, c Claimed, ch Change) (broker
 	if err != nil {
 		return c.Attempt, wrap("prepare the next segment", err)
 	}
+	d.cfg.Step("segment_prepared")
 	on := ch
 	on.JobTo, on.Next = "", &next
 	a, err := d.Store.Advance(ctx, c, on)
+	d.cfg.Step("segment_made")
 	if broker.KindOf(err) == broker.KindQuota {
 		ch.JobTo, ch.JobCode = broker.JobFailed, broker.CodeOf(err)
 		return d.Store.Advance(ctx, c, ch)
