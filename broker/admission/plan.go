@@ -40,7 +40,9 @@ type SiteBudget struct {
 }
 
 // PlanSites evaluates one job at each site, where a site's allocations follow
-// each other the best counts; facts carry everything but Site and Allocation. It needs no server and no store.
+// each other the best counts. Where the job names a site, that one alone decides;
+// of the others the plan says what would be decided had the job named none.
+// Facts carry everything but Site and Allocation. It needs no server and no store.
 func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudget) (Plan, error) {
 	doc := facts.Permit.Document
 	plan := Plan{
@@ -50,8 +52,12 @@ func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudg
 	if doc.SPE.GPUHours > 0 {
 		plan.PermitGPUHoursLeft = doc.SPE.GPUHours - hours(facts.Permit.GPUSecondsUsed)
 	}
+	named := facts.Spec.Site
 	for _, s := range sites {
-		facts.Site, facts.Allocation = s.Site, s.Allocation
+		facts.Site, facts.Allocation, facts.Spec.Site = s.Site, s.Allocation, ""
+		if s.Site.Name == named {
+			facts.Spec.Site = named
+		}
 		_, res, err := evaluate(ctx, engine, facts)
 		if err != nil {
 			return Plan{}, err
@@ -72,7 +78,7 @@ func PlanSites(ctx context.Context, engine Engine, facts Facts, sites []SiteBudg
 		} else {
 			plan.Sites = append(plan.Sites, sp)
 		}
-		if better(sp.Verdict, plan.Verdict) {
+		if (named == "" || named == s.Site.Name) && better(sp.Verdict, plan.Verdict) {
 			plan.Verdict, plan.Site = sp.Verdict, s.Site.Name
 		}
 	}

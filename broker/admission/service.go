@@ -112,7 +112,12 @@ func (s *Service) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	sites, err := s.sites(ctx, facts)
+	if _, err := s.sites(ctx, facts); err != nil { // the site that it names, if it does
+		return Plan{}, err
+	}
+	every := facts
+	every.Spec.Site = ""
+	sites, err := s.sites(ctx, every)
 	if err != nil {
 		return Plan{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/admission"
@@ -64,7 +65,7 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*body[wire.Jo
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
-	names, err := s.siteNames(ctx)
+	sites, err := s.sitesByID(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +75,12 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*body[wire.Jo
 	}
 	out := wire.Jobs{Jobs: []wire.Job{}, Next: next}
 	for _, j := range jobs {
-		w := wire.NewJob(j, names[j.Site])
-		w.Waiting = wire.NewWaiting(j, newest[j.ID], names[j.Site])
+		site, a := sites[j.Site], newest[j.ID]
+		if !a.State.Submitted() && a.Waiting.Zero() && !site.Operation.Starts() {
+			a.Waiting, a.WaitingSince = broker.Waiting{Code: broker.WaitSiteCordoned}, later(a.UpdatedAt, site.Operation.Since)
+		}
+		w := wire.NewJob(j, site.Name)
+		w.Waiting = wire.NewWaiting(j, a, site.Name)
 		out.Jobs = append(out.Jobs, w)
 	}
 	return &body[wire.Jobs]{out}, nil
@@ -182,13 +187,32 @@ func (s *Server) jobWithSite(ctx context.Context, job broker.Job) (wire.Job, err
 
 // siteNames maps each site's id to its name.
 func (s *Server) siteNames(ctx context.Context) (map[broker.SiteID]string, error) {
+	sites, err := s.sitesByID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[broker.SiteID]string{}
+	for id, site := range sites {
+		names[id] = site.Name
+	}
+	return names, nil
+}
+
+func (s *Server) sitesByID(ctx context.Context) (map[broker.SiteID]broker.Site, error) {
 	sites, err := s.d.Store.Sites(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list sites: %w", err)
 	}
-	names := map[broker.SiteID]string{}
+	out := make(map[broker.SiteID]broker.Site, len(sites))
 	for _, site := range sites {
-		names[site.ID] = site.Name
+		out[site.ID] = site
 	}
-	return names, nil
+	return out, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/admission"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
 )
@@ -26,7 +27,15 @@ func (s *Server) planJob(ctx context.Context, in *planInput) (*body[wire.Plan], 
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	return &body[wire.Plan]{NewPlan(p)}, nil
+	out := NewPlan(p)
+	loads, err := s.d.Store.SiteLoads(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count the sites' jobs: %w", err)
+	}
+	for i, sp := range p.Sites {
+		out.Sites[i].Operation = wire.NewSiteOperation(sp.Site.Operation, loads[sp.Site.ID], isOperator(caller(ctx)))
+	}
+	return &body[wire.Plan]{out}, nil
 }
 
 // NewPlan gives a plan as it travels; a plan made without a server is shown in
@@ -40,8 +49,18 @@ func NewPlan(p admission.Plan) wire.Plan {
 		w.Sites = append(w.Sites, wire.SitePlan{
 			Site: sp.Site.Name, Verdict: string(sp.Verdict), Reasons: wire.NewReasons(sp.Reasons),
 			Obligations: append([]string{}, sp.Obligations...), GPUHours: sp.GPUHours, GPUHoursLeft: sp.GPUHoursLeft,
+			GPUs: gpus(sp.Site), Closed: !sp.Site.Operation.Admits(),
 			Segments: sp.Segments, GPUHoursInAll: sp.GPUHours * float64(sp.Segments),
 		})
 	}
 	return w
+}
+
+// gpus is how many GPUs a site has.
+func gpus(s broker.Site) int {
+	n := 0
+	for _, g := range s.GPUs {
+		n += g.PerNode * s.MaxNodes
+	}
+	return n
 }

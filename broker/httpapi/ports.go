@@ -38,6 +38,13 @@ type Sites interface {
 	AddSite(ctx context.Context, s broker.Site) error
 	Sites(ctx context.Context) ([]broker.Site, error)
 	Site(ctx context.Context, nameOrID string) (broker.Site, error)
+	// ChangeSite records an operator's act with its ledger row of the project's;
+	// one to a version that is not the newest is KindConflict with
+	// broker.CodeStaleVersion.
+	ChangeSite(ctx context.Context, project broker.ProjectID, act broker.SiteAct, e ledger.Entry) (broker.Site, error)
+	SiteActs(ctx context.Context, id broker.SiteID) ([]broker.SiteAct, error)
+	// SiteLoads counts the attempts of everybody that are not over.
+	SiteLoads(ctx context.Context) (map[broker.SiteID]broker.SiteLoad, error)
 }
 
 // Allocations are the GPU time granted at sites, and what was used of it.

@@ -30,6 +30,7 @@ func (s *Server) sites() {
 		method: http.MethodGet, path: "/v1/sites/{name}/check", id: "check-site", summary: "Say what Valico can do at a site, and as whom",
 		rule: signedIn, example: wire.SiteCheck{Site: "local", Checks: []wire.Check{{Name: "isolation", OK: true, Found: "userns"}}},
 	}, s.checkSite)
+	s.operations(site)
 }
 
 func (s *Server) listSites(ctx context.Context, _ *struct{}) (*body[wire.Sites], error) {
@@ -38,9 +39,15 @@ func (s *Server) listSites(ctx context.Context, _ *struct{}) (*body[wire.Sites],
 	if err != nil {
 		return nil, fmt.Errorf("list sites: %w", err)
 	}
+	loads, err := s.d.Store.SiteLoads(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count the sites' jobs: %w", err)
+	}
 	out := wire.Sites{Sites: []wire.Site{}}
 	for _, site := range sites {
-		out.Sites = append(out.Sites, wire.NewSite(site, p.ID, isOperator(p)))
+		w := wire.NewSite(site, p.ID, isOperator(p))
+		w.Operation = wire.NewSiteOperation(site.Operation, loads[site.ID], isOperator(p))
+		out.Sites = append(out.Sites, w)
 	}
 	return &body[wire.Sites]{out}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
+	"github.com/valico-hpc/valico/broker/waiting"
 )
 
 type planOptions struct {
@@ -87,12 +88,8 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 			name = "SITES"
 		}
 		rows = append(rows, append([]string{name}, e.siteRow(s)))
-		for _, r := range s.Reasons {
-			why := "    " + r.Code
-			if p.Verdict == allow {
-				why += ": " + e.explain(r).Text // the site was passed over for another
-			}
-			rows = append(rows, []string{"", why})
+		for _, why := range e.whyNot(s) {
+			rows = append(rows, []string{"", "    " + why})
 		}
 	}
 	if len(p.Sites) == 0 {
@@ -111,11 +108,41 @@ func (e *env) printPlan(w io.Writer, p wire.Plan) {
 	}
 }
 
+// whyNot says why a job is not admitted at a site, and what helps.
+func (e *env) whyNot(s wire.SitePlan) []string {
+	var out []string
+	if s.Closed {
+		m := waiting.Explain(e.lang(), broker.WaitSiteCordoned, s.Site)
+		why := broker.CodeSiteDraining + ": " + m.Sentence
+		if o := s.Operation; o != nil {
+			why += " " + o.Reason + ", since " + stamp(o.Since)
+			if o.Until != nil {
+				why += ", expected to open " + stamp(o.Until)
+			}
+		}
+		out = append(out, why)
+	}
+	for _, r := range s.Reasons {
+		x := e.explain(r)
+		out = append(out, r.Code+": "+x.Text)
+		if x.Help != "" {
+			out = append(out, "  → "+x.Help)
+		}
+	}
+	return out
+}
+
 func (e *env) siteRow(s wire.SitePlan) string {
 	mark := map[string]string{"allow": "✓", "deny": "✗", "review": "?"}[s.Verdict]
 	row := fmt.Sprintf("%s %s  needs %s of %s GPU-hours left", mark, s.Site, hours(s.GPUHours), hours(s.GPUHoursLeft))
 	if s.Segments > 1 {
 		row += fmt.Sprintf(" for a segment, %s for all %d", hours(s.GPUHoursInAll), s.Segments)
+	}
+	if s.GPUs > 0 {
+		row += fmt.Sprintf(", %d GPUs there", s.GPUs)
+	}
+	if o := s.Operation; o != nil {
+		row += fmt.Sprintf(", %d running, %d waiting", o.Running, o.Waiting+o.Queued)
 	}
 	return row
 }

@@ -56,7 +56,8 @@ func newSiteCommand(e *env) *cobra.Command {
 			"valico site digest /srv/data/screening"),
 		RunE: func(_ *cobra.Command, a []string) error { return runSiteDigest(a[0], e) },
 	}
-	return group("site", "Admit, list and check sites", newSiteAddCommand(e), newSiteAgentCommand(e), list, check, digest)
+	return group("site", "Admit, list and check sites", newSiteAddCommand(e), newSiteAgentCommand(e), list, newSiteShowCommand(e), check, digest,
+		newCordonCommand(e), newDrainCommand(e), newResumeCommand(e))
 }
 
 func runSiteDigest(dir string, e *env) error {
@@ -158,14 +159,14 @@ func runSiteList(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.emit(sites, func(w io.Writer) {
-		rows := [][]string{{"SITE", "COUNTRY", "SCHEDULER", "ASSURANCE", "ISOLATION", "GPUS", "DATASETS", "YOUR ACCOUNT"}}
+		rows := [][]string{{"SITE", "STATE", "JOBS", "COUNTRY", "SCHEDULER", "ASSURANCE", "ISOLATION", "GPUS", "DATASETS", "YOUR ACCOUNT"}}
 		for _, s := range sites.Sites {
 			var gpus []string
 			for _, g := range s.GPUs {
 				gpus = append(gpus, fmt.Sprintf("%d×%s", g.PerNode, g.Name))
 			}
 			rows = append(rows, []string{
-				s.Name, s.Country, s.Scheduler, s.Assurance, s.Isolation, dash(strings.Join(gpus, " ")), fmt.Sprint(len(s.Datasets)), dash(s.Account),
+				s.Name, siteState(s.Operation), jobsAt(s.Operation), s.Country, s.Scheduler, s.Assurance, s.Isolation, dash(strings.Join(gpus, " ")), fmt.Sprint(len(s.Datasets)), dash(s.Account),
 			})
 		}
 		table(w, rows...)

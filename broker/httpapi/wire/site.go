@@ -31,6 +31,8 @@ type Site struct {
 	FabricIsolated    bool              `json:"fabric_isolated,omitempty" doc:"The nodes of a job reach each other and nobody else, as measured."`
 	Airlock           bool              `json:"airlock,omitempty"`
 	CreatedAt         *time.Time        `json:"created_at,omitempty" readOnly:"true"`
+	Operation         *SiteOperation    `json:"operation,omitempty" readOnly:"true" doc:"What an operator lets happen there."`
+	Acts              []SiteAct         `json:"acts,omitempty" nullable:"false" readOnly:"true" doc:"What operators did, oldest first; to operators, when one site is asked for."`
 }
 
 // GPUType is one kind of GPU at a site.
