@@ -3,6 +3,7 @@ package slurmrest
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valico-hpc/valico/adapters/agent"
@@ -16,6 +17,8 @@ type account struct {
 	name   string
 	uid    int
 	daemon *daemon
+
+	unknowns atomic.Int64 // words for a state that are not known here
 
 	search sync.Mutex // held while Slurm is searched
 

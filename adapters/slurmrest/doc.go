@@ -29,7 +29,10 @@
 // one task on each node; srun is looked for in the PATH of the node.
 //
 // A job that was granted other GPUs than asked for is cancelled and refused. A
-// pending job that can never start is cancelled and then reported as ended. An
+// pending job that can never start is cancelled and then reported as ended. A job
+// that was put back into the queue is cancelled, too: preempted, and started once.
+// One that Slurm took off its node before its program ran, as when a prolog
+// refuses it, failed to launch. An
 // answer that cannot be had is KindUnavailable; a state that we do not know is
 // SchedulerUnknown and watched on.
 //

@@ -176,6 +176,18 @@ func (s *Scheduler) Requests() int64 {
 	return n
 }
 
+// Unknowns returns how often Slurm used a word for a state that is not known
+// here.
+func (s *Scheduler) Unknowns() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var n int64
+	for _, a := range s.accounts {
+		n += a.unknowns.Load()
+	}
+	return n
+}
+
 // account returns the state of a mapped account, which begins with its
 // slurmrestd.
 func (s *Scheduler) account(ctx context.Context, name string) (*account, error) {
@@ -229,6 +241,9 @@ func (s *Scheduler) Cancel(ctx context.Context, l broker.Launch) error {
 	if err != nil || j == nil {
 		return err
 	}
+	a.mu.Lock()
+	j.told = true
+	a.mu.Unlock()
 	return a.cancel(ctx, j.id)
 }
 

@@ -18,6 +18,7 @@ type seen struct {
 	started             bool
 	expected            time.Time // to start, while pending; zero when slurmctld does not say
 	restarts            int64     // how often it was put back into the queue
+	unrun               bool      // Slurm took it off its node, nobody here did, and no program of it ended
 }
 
 // base returns the role of the one base state of a list, or RoleUnknown when a
@@ -95,8 +96,11 @@ func outcome(s seen) broker.Outcome {
 			}
 			return broker.OutcomeExit
 		case slurm.StateCancelled:
-			if s.restarts > 0 {
+			switch {
+			case s.restarts > 0:
 				return broker.OutcomePreempted
+			case s.unrun: // such as by a prolog; a job that may requeue is held instead
+				return broker.OutcomeLaunchFailed
 			}
 			return broker.OutcomeCancelled
 		case slurm.StateTimeout:

@@ -111,6 +111,12 @@ func TestStatusesAsSlurmReportsThem(t *testing.T) {
 		{in: seen{states: []slurm.JobState{"OUT_OF_MEMORY"}, started: true}, state: agent.SchedulerEnded, outcome: broker.OutcomeOOM},
 		{in: seen{states: []slurm.JobState{"NODE_FAIL"}, started: true, exit: slurm.ExitCode{Signal: num(1)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeNodeFail, exit: 129},
 		{in: seen{states: []slurm.JobState{"PREEMPTED"}, started: true}, state: agent.SchedulerEnded, outcome: broker.OutcomePreempted},
+		{in: seen{states: []slurm.JobState{"PENDING", "COMPLETING"}, restarts: 1}, state: agent.SchedulerEnding},
+		{in: seen{states: []slurm.JobState{"PENDING"}, reason: "BeginTime", restarts: 1}, state: agent.SchedulerEnded, outcome: broker.OutcomePreempted, waiting: broker.Waiting{Code: broker.WaitBeginTime, Words: "BeginTime"}},
+		{in: seen{states: []slurm.JobState{"RUNNING"}, restarts: 1}, state: agent.SchedulerEnding},
+		{in: seen{states: []slurm.JobState{"CANCELLED"}, started: true, restarts: 1}, state: agent.SchedulerEnded, outcome: broker.OutcomePreempted},
+		{in: seen{states: []slurm.JobState{"CANCELLED"}, started: true, unrun: true}, state: agent.SchedulerEnded, outcome: broker.OutcomeLaunchFailed},
+		{in: seen{states: []slurm.JobState{"CANCELLED"}, started: true, exit: slurm.ExitCode{Signal: num(15)}}, state: agent.SchedulerEnded, outcome: broker.OutcomeCancelled, exit: 143},
 	} {
 		st := status(&job{key: key{name: "n"}, id: 7}, c.in, -1)
 		require.Equal(t, agent.Status{Name: "n", Handle: "7", State: c.state, Outcome: c.outcome, ExitCode: c.exit, Waiting: c.waiting, Granted: -1}, st)

@@ -124,6 +124,7 @@ func (a *account) detail(ctx context.Context, j *job) (agent.Status, error) {
 		}
 	}
 	if st.State == agent.SchedulerUnknown {
+		a.unknowns.Add(1)
 		a.cfg.Log.WarnContext(ctx, "unknown state", "job", j.id.String(), "states", s.states)
 	}
 	a.mu.Lock()
@@ -142,6 +143,8 @@ func (a *account) look(ctx context.Context, c *slurm.Client, j *job) (seen, int,
 		start, _ := got.StartTime.Value()
 		s := seen{states: got.States, reason: got.Reason, description: got.Description, exit: got.Exit, restarts: got.Restarts}
 		s.started = start > 0 && len(got.Allocated) > 0
+		// A program that was told to end leaves a signal or a code of its own.
+		s.unrun = s.started && !a.told(j) && slices.Equal(got.Exit.Status, []string{"SUCCESS"})
 		if start > 0 && !s.started {
 			s.expected = time.Unix(start, 0)
 		}

@@ -54,13 +54,19 @@ func Listen(ctx context.Context, network, target string, seed uint64) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("faultproxy: %w", err)
 	}
+	return Serve(ctx, ln, network, target, seed), nil
+}
+
+// Serve starts a proxy on a listener that is there, such as a socket in a place
+// where a program looks for its daemon's; Close closes it.
+func Serve(ctx context.Context, ln net.Listener, network, target string, seed uint64) *Proxy {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // Close ends it
 	p := &Proxy{
 		ln: ln, network: network, target: target, stop: cancel,
 		rng: rand.New(rand.NewPCG(seed, seed)), pairs: map[*pair]struct{}{}, //nolint:gosec // faults, not secrets
 	}
 	p.wg.Go(func() { p.accept(ctx) })
-	return p, nil
+	return p
 }
 
 // Addr is where the proxy listens.
