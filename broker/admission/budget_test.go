@@ -97,7 +97,7 @@ func (b *budget) fill(t *testing.T, granted int64, change func(*broker.Allocatio
 	doc.SPE.GPUHours, doc.SPE.MaxGPUs = 0, 0
 	d := doc.Datasets[0]
 	site := broker.Site{
-		ID: broker.NewID[broker.SiteID]("site"), Name: "local", Country: "IT", Operator: "Example site operator", Scheduler: "local",
+		ID: broker.NewID[broker.SiteID]("site"), Name: "local", Country: "IT", Operator: "Example site operator", Scheduler: "slurm",
 		Assurance: broker.AssuranceAdvisory, Isolation: broker.IsolationUserNS, MaxNodes: 4, CPUs: 64, MemoryMiB: 4096, MaxWall: time.Hour,
 		GPUs: []broker.GPUType{{Name: "h100", PerNode: 4}, {Name: "l4", PerNode: 8}}, KillMargin: killMargin,
 		Accounts: map[broker.PersonID]string{ada: "user1"},

@@ -161,7 +161,8 @@ func (c *checker) resume(r broker.Resume, walltime time.Duration) {
 		return
 	}
 	c.oneOf("resume.signal", r.Signal, broker.ResumeSignals()...)
-	ok := r.Before >= broker.MinResumeBefore && (walltime <= 0 || r.Before < walltime) && r.Before%time.Second == 0
+	within := r.Before < walltime || walltime < time.Second || walltime%time.Second != 0 // that one is told by itself
+	ok := r.Before >= broker.MinResumeBefore && within && r.Before%time.Second == 0
 	c.is(ok, "resume.before", "is at least 1s and less than the walltime, in whole seconds", r.Before.String(),
 		"give the job time enough to write its checkpoint")
 	c.is(r.MaxSegments >= broker.MinSegments && r.MaxSegments <= broker.MaxSegments, "resume.max_segments",

@@ -40,6 +40,13 @@ func TestOneSpecHasOneEncoding(t *testing.T) {
 		s.Site = rapid.SampledFrom([]string{"", "local"}).Draw(rt, "site")
 		s.Image.Command = append([]string{"/x"}, rapid.SliceOfN(rapid.StringMatching(`[^\x00]{0,9}`), 0, 3).Draw(rt, "args")...)
 		s.Resources.Walltime = time.Duration(rapid.IntRange(1, 1e6).Draw(rt, "w")) * time.Second
+		s.Resume = broker.Resume{}
+		if s.Resources.Walltime > time.Second && rapid.Bool().Draw(rt, "resumes") {
+			s.Resume = broker.Resume{
+				Signal: rapid.SampledFrom(broker.ResumeSignals()).Draw(rt, "signal"), MaxSegments: rapid.IntRange(2, 100).Draw(rt, "segments"),
+				Before: time.Duration(rapid.IntRange(1, int(s.Resources.Walltime/time.Second)-1).Draw(rt, "before")) * time.Second,
+			}
+		}
 		s.Resources.Nodes = rapid.IntRange(1, 100).Draw(rt, "n")
 		s.Image.Layers[0].SizeBytes = rapid.Int64Range(1, 1<<50-1).Draw(rt, "size")
 		for _, clear := range []func(){

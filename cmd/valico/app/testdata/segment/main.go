@@ -4,6 +4,7 @@
 //	segment count N        adds one to /ckpt; ends with 85 until there are N
 //	segment signal N       the same, but only once its signal came
 //	segment allreduce      sums vectors over all ranks, in a ring over TCP
+//	segment rank-fails     rank 1 ends with 7, the others wait
 package main
 
 import (
@@ -23,6 +24,14 @@ func main() {
 		code, err = count(os.Args[2], os.Args[1] == "signal")
 	case "allreduce":
 		err = allreduce()
+	case "rank-fails": // the others would wait for ever
+		if os.Getenv("RANK") == "1" {
+			os.Exit(7)
+		}
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		<-c
+		os.Exit(9)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
