@@ -32,7 +32,7 @@ type Config struct {
 	Retry          time.Duration // how long after a fault a step is tried again, doubling to 30 s; 1 s
 	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
 	TelemetryGrace time.Duration // how long a sealed attempt waits for its telemetry; 10 s
-	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 30 s
+	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 15 min
 	CallTimeout    time.Duration // how long one call of the scheduler may take; 1 min
 	Workers        int           // attempts looked after at once; 32
 	SealFiles      int           // files sealed of one attempt at most; 100 000
@@ -63,7 +63,7 @@ type Agent struct {
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
 	shelf   shelf
-	mute    bool // the scheduler did not answer when it was last asked
+	mute    bool           // the scheduler did not answer when it was last asked
 	steps   sync.WaitGroup // those that run
 	swept   time.Time      // when old checkpoints were looked for
 }
@@ -120,7 +120,7 @@ func (c *Config) defaults() {
 	def(&c.Retry, time.Second)
 	def(&c.LostAfter, 2*time.Second)
 	def(&c.TelemetryGrace, 10*time.Second)
-	def(&c.UsageGrace, 30*time.Second)
+	def(&c.UsageGrace, 15*time.Minute)
 	def(&c.CallTimeout, time.Minute)
 	if c.Workers <= 0 {
 		c.Workers = 32

@@ -169,7 +169,9 @@ func (p *AgentProcess) openAgent(ctx context.Context, nc *nats.Conn, dial link.D
 	if p.cfg.Nomad != nil {
 		b.Nomad = map[string]NomadConfig{site.Name: *p.cfg.Nomad}
 	}
-	unknown := func(broker.SiteID) { p.cfg.Log.Warn("the scheduler has a state that nobody knows") }
+	unknown := func(broker.SiteID) {
+		p.cfg.Log.WarnContext(context.WithoutCancel(ctx), "the scheduler has a state that nobody knows")
+	}
 	sched, execPath, closer, err := schedulers{cfg: b, unknown: unknown}.scheduler(ctx, site, p.cfg.Dir)
 	if err != nil {
 		return err

@@ -54,13 +54,11 @@ func (a *App) openSites(ctx context.Context) error {
 		return err
 	}
 	for _, s := range all {
-		err := error(nil)
+		open := func() error { return a.attach(ctx, s) }
 		if e, ok := remote[s.ID]; ok {
-			err = a.connect(s, e)
-		} else {
-			err = a.attach(ctx, s)
+			open = func() error { return a.connect(s, e) }
 		}
-		if err != nil {
+		if err := open(); err != nil {
 			return fmt.Errorf("site %s: %w", s.Name, err)
 		}
 	}
