@@ -1,0 +1,136 @@
+//go:build integration
+
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
+)
+
+// sshd starts Debian's sshd on loopback with keys of its own, for the agent's
+// account alone, and returns what the person's ssh needs to reach it.
+func sshd(t *testing.T, r *remote) (args []string, host string) {
+	t.Helper()
+	program, err := exec.LookPath("sshd")
+	if err != nil {
+		program = "/usr/sbin/sshd" // Debian's place, which is on root's PATH alone
+	}
+	require.FileExists(t, program, "deploy/lab/deps installs it")
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755)) //nolint:gosec // as the package's own unit does
+	}
+	dir := filepath.Join(r.public, "ssh")
+	require.NoError(t, os.Mkdir(dir, 0o755)) //nolint:gosec // sshd reads the keys as the account
+	for _, name := range []string{"host", "person"} {
+		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", filepath.Join(dir, name)).CombinedOutput() //nolint:gosec,noctx // keys of the test
+		require.NoError(t, err, "%s", out)
+	}
+	public, err := os.ReadFile(filepath.Join(dir, "person.pub"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "authorized"), public, 0o644)) //nolint:gosec // public keys
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	require.NoError(t, err)
+	key, err := os.ReadFile(filepath.Join(dir, "host.pub"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "known"), []byte("[127.0.0.1]:"+port+" "+string(key)), 0o600))
+	conf := filepath.Join(dir, "sshd_config")
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Join([]string{
+		"ListenAddress 127.0.0.1:" + port, "HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + filepath.Join(dir, "authorized"),
+		"PidFile none", "StrictModes no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "AllowUsers " + r.who.Username,
+		"UsePAM " + map[bool]string{true: "yes", false: "no"}[os.Geteuid() == 0], "PrintMotd no", "",
+	}, "\n")), 0o600))
+	log, err := os.Create(filepath.Join(r.Dir, "sshd.log"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = log.Close() })
+	c := exec.Command(program, "-D", "-e", "-f", conf) //nolint:gosec,noctx // ended below
+	c.Stderr = log
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { _, _ = c.Process.Signal(syscall.SIGTERM), c.Wait() })
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		return err == nil && conn.Close() == nil
+	}, time.Minute, 50*time.Millisecond)
+	return []string{
+		"-F", "none", "-p", port, "-i", filepath.Join(dir, "person"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + filepath.Join(dir, "known"),
+	}, r.who.Username + "@127.0.0.1"
+}
+
+// connect runs valico connect as the person, on the person's machine.
+func (r *remote) connect(sshArgs []string, host string) {
+	r.t.Helper()
+	require.Nil(r.t, r.proc)
+	args := []string{
+		"connect", host, "--broker", "https://" + r.link.Addr(), "--remote", filepath.Join(r.bin, "valico"), "--config", r.etc("agent.yaml"),
+	}
+	for _, a := range sshArgs {
+		args = append(args, "--ssh-arg="+a)
+	}
+	c := exec.Command(filepath.Join(r.bin, "valico"), args...) //nolint:gosec,noctx // endAgent ends it
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := os.OpenFile(filepath.Join(r.Dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(r.t, err)
+	defer log.Close() //nolint:errcheck // the child has its own copy
+	c.Stdout, c.Stderr = log, log
+	require.NoError(r.t, c.Start())
+	r.proc = c
+}
+
+func TestASiteWhereNothingMayRunIsReachedOverAPersonsOwnSSH(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	args, host := sshd(t, r)
+	r.connect(args, host)
+	job := r.submit("ssh", `, "-work", "10s"`)
+	job = r.until(job.ID, attemptIsOrOver("running"))
+	require.False(t, over(job), "%+v\n%s\n%s", job, r.Log(), r.agentLog())
+
+	// The session ends, the job does not; the next session takes it up.
+	pid := agentOf(t, r)
+	r.endAgent(syscall.SIGINT)
+	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }, time.Minute, 50*time.Millisecond, "the agent ends with its session")
+	r.connect(args, host)
+	job = r.until(job.ID, over)
+	require.Equal(t, "succeeded", job.State, "%+v\n%s", job, r.agentLog())
+	require.Equal(t, "start\n", r.quarantined(job.Attempts[0].ID, "starts"))
+	r.telemetryIsWhole(job)
+}
+
+func attemptIsOrOver(state string) func(j wire.Job) bool {
+	return func(j wire.Job) bool { return over(j) || attemptIs(state)(j) }
+}
+
+// agentOf finds the agent's process at the site by what it was started with,
+
+func agentOf(t *testing.T, r *remote) int {
+	t.Helper()
+	found := 0
+	all, err := os.ReadDir("/proc")
+	require.NoError(t, err)
+	for _, p := range all {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil {
+			continue
+		}
+		argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // it may have ended
+		want := filepath.Join(r.bin, "valico") + "\x00agent\x00--stdio\x00"
+		if strings.HasPrefix(string(argv), want) {
+			found = pid
+		}
+	}
+	require.NotZero(t, found, "%s", r.agentLog())
+	return found
+}
