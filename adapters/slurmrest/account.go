@@ -159,6 +159,13 @@ func (a *account) told(j *job) bool {
 	return j.told
 }
 
+// ran reports whether a job was seen on its nodes before.
+func (a *account) ran(j *job) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return base(j.states) == slurm.RoleActive
+}
+
 // cancel ends a job; one that has ended or is unknown is no error.
 func (a *account) cancel(ctx context.Context, id slurm.JobID) error {
 	c, err := a.daemon.client(ctx)

@@ -53,6 +53,7 @@ func TestContractOnARealSlurm(t *testing.T) { //nolint:paralleltest // the suite
 		},
 		Kill: func(t *testing.T) func() {
 			t.Helper()
+			writtenDown(t)
 			return killed(t, lab.Slurmctld)
 		},
 		Hang: func(t *testing.T) func() {
@@ -74,6 +75,20 @@ func TestContractOnARealSlurm(t *testing.T) { //nolint:paralleltest // the suite
 			"OutOfMemory": "OUT_OF_MEMORY comes from a cgroup, and the lab's nodes have none; that the word is known is a test of states",
 		},
 	})
+}
+
+// writtenDown waits until slurmctld has written its jobs down, which it does
+// some seconds after a change. Killed before that it takes a job that runs for
+// one that waits; valico-exec's mark is what then refuses the second start.
+func writtenDown(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	id := strings.TrimSpace(slurmSays(t, "sbatch", "--parsable", "--hold", "--uid", other, "-D", "/", "-o", "/dev/null", "--wrap", "true"))
+	slurmSays(t, "scancel", id)
+	require.Eventually(t, func() bool {
+		fi, err := os.Stat(filepath.Join(cluster.Dir, "state", "job_state"))
+		return err == nil && fi.ModTime().After(began)
+	}, time.Minute, 100*time.Millisecond)
 }
 
 // killed kills a daemon; begin starts it again.

@@ -143,6 +143,9 @@ func (a *account) look(ctx context.Context, c *slurm.Client, j *job) (seen, int,
 		start, _ := got.StartTime.Value()
 		s := seen{states: got.States, reason: got.Reason, description: got.Description, exit: got.Exit, restarts: got.Restarts}
 		s.started = start > 0 && len(got.Allocated) > 0
+		if s.restarts == 0 && base(got.States) == slurm.RoleWaiting && a.ran(j) {
+			s.restarts = 1 // a slurmctld that was killed has forgotten its start
+		}
 		// A program that was told to end leaves a signal or a code of its own.
 		s.unrun = s.started && !a.told(j) && slices.Equal(got.Exit.Status, []string{"SUCCESS"})
 		if start > 0 && !s.started {
