@@ -2,8 +2,11 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/policy"
@@ -66,9 +69,12 @@ func (s *Service) submitter(ctx context.Context, job broker.Job) (Principal, err
 		if d.Kind != broker.DecisionAdmission {
 			continue
 		}
-		in, err := policy.DecodeInput(d.Input)
-		if err != nil {
-			return Principal{}, unavailable("the admission's stored input", err)
+		// The input may be of a version that had fewer fields; who asked was always there.
+		var in struct {
+			Submitter policy.Submitter `json:"submitter"`
+		}
+		if err := json.Unmarshal(d.Input, &in); err != nil || in.Submitter.ID != string(job.Submitter) {
+			return Principal{}, unavailable("the admission's stored input", errors.Join(errors.New("it names another submitter"), err))
 		}
 		return Principal{
 			Person: broker.Person{

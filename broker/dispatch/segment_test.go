@@ -74,9 +74,13 @@ func TestWhatEndsAJobBetweenItsSegments(t *testing.T) {
 		state    broker.JobState
 		code     string
 	}{
-		"the last segment has more to do": {func(*bench, broker.AttemptID) {}, wrote(), 2, 2, broker.JobFailed, broker.CodeSegments},
+		"the last segment has more to do": {
+			func(*bench, broker.AttemptID) {},
+			wrote(), 2, 2, broker.JobFailed, broker.CodeSegments,
+		},
 		"another end": {
-			func(*bench, broker.AttemptID) {}, broker.AttemptReport{Outcome: broker.OutcomeNodeFail, Code: "scheduler_node_fail"},
+			func(*bench, broker.AttemptID) {},
+			broker.AttemptReport{Outcome: broker.OutcomeNodeFail, Code: "scheduler_node_fail"},
 			3, 1, broker.JobFailed, "scheduler_node_fail",
 		},
 		"no room": {

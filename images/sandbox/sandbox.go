@@ -56,11 +56,11 @@ type Spec struct {
 	// NodeNetwork leaves the node's own network to the command, for ranks that
 	// have to reach each other: nothing keeps it from anybody else on it.
 	NodeNetwork bool
-	Env       []string
-	Argv      []string
-	WorkDir   string    // absolute, inside the image; "" is "/"
-	Stdout    io.Writer `json:"-"`
-	Stderr    io.Writer `json:"-"`
+	Env         []string
+	Argv        []string
+	WorkDir     string    // absolute, inside the image; "" is "/"
+	Stdout      io.Writer `json:"-"`
+	Stderr      io.Writer `json:"-"`
 	// Metrics is the write end of a pipe, or nil. The caller closes it.
 	Metrics    *os.File `json:"-"`
 	Hostname   string   // "" is "job"

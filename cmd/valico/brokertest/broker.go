@@ -159,6 +159,7 @@ type Job struct {
 	Permit string // the world's when empty
 	Site   wire.Site
 	Args   string // of /worker, in YAML's flow style: `, "-exit", "7"`
+	More   string // further lines of the job file
 }
 
 // Submit submits with the command, as the developer. Repeated with the same key
@@ -170,7 +171,7 @@ func (b *Broker) Submit(ctx context.Context, j Job, key string) (wire.Job, error
 	}
 	at, end, _ := strings.Cut(f.YAML(), "  command: ")
 	_, end, _ = strings.Cut(end, "\n")
-	text := strings.ReplaceAll(at, "context: image", "context: "+filepath.Join(b.bin, "image")) + "  command: [/worker" + j.Args + "]\n" + end
+	text := strings.ReplaceAll(at, "context: image", "context: "+filepath.Join(b.bin, "image")) + "  command: [/worker" + j.Args + "]\n" + end + j.More
 	file := filepath.Join(b.Dir, key+".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return wire.Job{}, err //nolint:wrapcheck // says enough
