@@ -49,6 +49,8 @@ type remote struct {
 	who    *user.User
 	link   *faultproxy.Proxy
 	listen string // where the broker takes agents
+	dir    string // the site's
+	slurm  *app.SlurmConfig
 	site   wire.Site
 	permit string
 	proc   *exec.Cmd
@@ -68,13 +70,14 @@ func agentUser(t *testing.T) *user.User {
 	return u
 }
 
-func newRemote(t *testing.T) *remote {
+// newRemote prepares a remote site on the local scheduler, or on the lab.
+func newRemote(t *testing.T, cluster *demo.SlurmLab) *remote {
 	t.Helper()
 	public, err := os.MkdirTemp("", "valico-remote-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(public, 0o755)) //nolint:gosec // another account reads it
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(public)) })
-	r := &remote{Broker: brokertest.New(t), t: t, public: public, who: agentUser(t), bin: filepath.Join(public, "bin")}
+	r := &remote{Broker: brokertest.New(t), t: t, public: public, bin: filepath.Join(public, "bin"), dir: filepath.Join(public, "site")}
 	t.Cleanup(func() { r.endAgent(syscall.SIGTERM) })
 	programs := brokertest.Programs(t)
 	require.NoError(t, os.Mkdir(r.bin, 0o755)) //nolint:gosec // another account reads it
@@ -90,14 +93,27 @@ func newRemote(t *testing.T) *remote {
 	r.certificate()
 	local, err := demo.LocalSite()
 	require.NoError(t, err)
+	data, far := filepath.Join(public, "cohort"), local
+	if cluster == nil {
+		r.who = agentUser(t)
+		far.Accounts = map[string]string{string(demo.Developer): r.who.Username}
+	} else {
+		var c app.Config
+		far, data, err = cluster.Site(&c)
+		require.NoError(t, err)
+		slurm := c.Slurm[far.Name]
+		r.slurm, r.dir = &slurm, cluster.SiteDir()
+		r.who, err = user.Current() // root, which alone can start slurmrestd as each person
+		require.NoError(t, err)
+	}
 	r.Configure(func(c *app.Config) {
 		c.Exec = filepath.Join(r.bin, "valico-exec")
 		c.Agents = app.AgentsConfig{
 			Listen: r.listen, Cert: filepath.Join(public, "broker.pem"), Key: filepath.Join(r.Dir, "broker.key"), URL: "https://" + r.link.Addr(),
 		}
 	})
-	r.Prepare(local, filepath.Join(public, "cohort"), 1)
-	r.enrol()
+	r.Prepare(local, data, 1)
+	r.enrol(far)
 	return r
 }
 
@@ -154,15 +170,15 @@ func (r *remote) valico(args ...string) *exec.Cmd {
 }
 
 // enrol does what two operators do, with the commands that they use.
-func (r *remote) enrol() {
+func (r *remote) enrol(site wire.Site) {
 	r.t.Helper()
 	uid, err := strconv.Atoi(r.who.Uid)
 	require.NoError(r.t, err)
-	for _, dir := range []string{r.etc(), filepath.Join(r.public, "site")} {
-		require.NoError(r.t, os.Mkdir(dir, 0o755)) //nolint:gosec // the agent's
+	for _, dir := range []string{r.etc(), r.dir} {
+		require.NoError(r.t, os.MkdirAll(dir, 0o755)) //nolint:gosec // the agent's
 		require.NoError(r.t, os.Chown(dir, uid, -1))
 	}
-	out, err := r.valico("agent", "init", "--name", remoteName, "--dir", r.etc(), "--site-dir", filepath.Join(r.public, "site")).CombinedOutput()
+	out, err := r.valico("agent", "init", "--name", remoteName, "--dir", r.etc(), "--site-dir", r.dir).CombinedOutput()
 	require.NoError(r.t, err, "%s", out)
 	b, err := os.ReadFile(r.etc("enrolment.json"))
 	require.NoError(r.t, err)
@@ -170,9 +186,7 @@ func (r *remote) enrol() {
 	require.NoError(r.t, json.Unmarshal(b, &keys))
 
 	ctx, op := r.t.Context(), r.World.Client(demo.OperatorID)
-	site := r.World.Site
-	site.ID, site.Name, site.CreatedAt, site.Account = "", remoteName, nil, ""
-	site.Accounts = map[string]string{string(demo.Developer): r.who.Username}
+	site.Name, site.Isolation, site.Datasets = remoteName, r.World.Site.Isolation, r.World.Site.Datasets
 	r.site, err = op.AddSite(ctx, wire.SiteAdd{Site: site, GPUHours: 1, Days: 10, Agent: &keys})
 	require.NoError(r.t, err)
 	sa, err := op.SiteAgent(ctx, remoteName)
@@ -199,10 +213,16 @@ func (r *remote) enrol() {
 func (r *remote) configureAgent() {
 	r.t.Helper()
 	c := app.DefaultAgentConfig()
-	c.Dir, c.State, c.Trust, c.CA = filepath.Join(r.public, "site"), r.etc("state"), r.etc("trust"), filepath.Join(r.public, "broker.pem")
+	c.Dir, c.State, c.Trust, c.CA = r.dir, r.etc("state"), r.etc("trust"), filepath.Join(r.public, "broker.pem")
 	c.Proxy, c.Isolation, c.Scheduler, c.Poll, c.KillMargin = "none", broker.Isolation(r.site.Isolation), "local", 50*time.Millisecond, 5*time.Second
 	c.Exec = filepath.Join(r.bin, "valico-exec")
-	c.Accounts = map[broker.PersonID]string{demo.Developer: r.who.Username}
+	if r.slurm != nil {
+		c.Scheduler, c.Slurm, c.Exec = "slurm", r.slurm, ""
+	}
+	c.Accounts = map[broker.PersonID]string{}
+	for person, account := range r.site.Accounts {
+		c.Accounts[broker.PersonID(person)] = account
+	}
 	for _, d := range r.World.Site.Datasets {
 		c.Datasets = append(c.Datasets, app.AgentDataset{
 			PURI: d.PURI, Version: d.Version, Path: d.Path, Digest: broker.Digest(d.Digest), Holder: d.Holder, Country: d.Country, Synthetic: d.Synthetic,
@@ -269,14 +289,27 @@ func over(j wire.Job) bool { return broker.JobState(j.State).Terminal() }
 
 // quarantined reads what a worker left.
 func (r *remote) quarantined(attempt, name string) string {
-	b, err := os.ReadFile(filepath.Join(r.public, "site", "quarantine", attempt, "out", name))
+	b, err := os.ReadFile(filepath.Join(r.dir, "quarantine", attempt, "out", name))
 	require.NoError(r.t, err, "%s", r.agentLog())
 	return string(b)
 }
 
 func TestARemoteSitesJobLivesThroughACutLinkARestartedBrokerAndAKilledAgent(t *testing.T) {
 	t.Parallel()
-	r := newRemote(t)
+	newRemote(t, nil).livesThrough()
+}
+
+func TestARemoteSlurmSitesJobLivesThroughTheSame(t *testing.T) {
+	t.Parallel()
+	l := slurmLab(t)
+	newRemote(t, &demo.SlurmLab{Lab: l, Exec: filepath.Join(brokertest.Programs(t), "valico-exec"), Folder: "remote"}).livesThrough()
+}
+
+// livesThrough submits a job, takes everything but scheduler and node away while
+// it runs, and finds the truth afterwards.
+func (r *remote) livesThrough() {
+	t := r.t
+	t.Helper()
 	r.startAgent()
 	job := r.submit("long", `, "-work", "15s"`)
 	job = r.until(job.ID, func(j wire.Job) bool { return over(j) || attemptIs("running")(j) })

@@ -91,7 +91,7 @@ func (r *remote) connect(sshArgs []string, host string) {
 
 func TestASiteWhereNothingMayRunIsReachedOverAPersonsOwnSSH(t *testing.T) {
 	t.Parallel()
-	r := newRemote(t)
+	r := newRemote(t, nil)
 	args, host := sshd(t, r)
 	r.connect(args, host)
 	job := r.submit("ssh", `, "-work", "10s"`)

@@ -95,7 +95,7 @@ func steal(t *testing.T, r *remote) *thief {
 // nothing: permit and status are the authority's. The site tells.
 func TestStolenBrokerKeysStartNothingAndTheSiteTells(t *testing.T) {
 	t.Parallel()
-	r := newRemote(t)
+	r := newRemote(t, nil)
 	r.startAgent()
 	job := r.submit("honest", "")
 	job = r.until(job.ID, over)
@@ -112,7 +112,7 @@ func TestStolenBrokerKeysStartNothingAndTheSiteTells(t *testing.T) {
 	err := th.site.Start(t.Context(), o)
 	require.Equal(t, broker.KindForbidden, broker.KindOf(err), "%v", err)
 	require.Equal(t, order.CodePermitSignature, broker.CodeOf(err))
-	require.NoDirExists(t, filepath.Join(r.public, "site", "attempts", string(o.Order.Attempt)))
+	require.NoDirExists(t, filepath.Join(r.dir, "attempts", string(o.Order.Attempt)))
 	require.NoError(t, th.store.Close())
 	th.nats.Close()
 
