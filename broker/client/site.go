@@ -26,3 +26,10 @@ func (c *Client) OperateSite(ctx context.Context, name, act string, version int6
 	}, &out)
 	return out, err
 }
+
+// ReportSite measures a site for the page that its operator keeps.
+func (c *Client) ReportSite(ctx context.Context, name string) (wire.SiteReport, error) {
+	var out wire.SiteReport
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/sites/" + url.PathEscape(name) + "/report", again: true}, &out)
+	return out, err
+}

@@ -93,7 +93,8 @@ func (d *Dispatcher) ask(ctx context.Context, h *hands, id broker.SiteID, xs []*
 			continue
 		}
 		g.Go(func() error {
-			a, err := x.Attempt, error(nil)
+			var a broker.Attempt
+			var err error
 			switch {
 			case out:
 				x.drained = d.now()

@@ -123,4 +123,7 @@ type Hub interface {
 // Probe measures a site through its agent.
 type Probe interface {
 	Check(ctx context.Context, site broker.Site) ([]wire.Check, error)
+	// Host says what processes, ports and data there are, how to stop them, and
+	// what could not be looked at.
+	Host(ctx context.Context, site broker.Site) ([]wire.ReportSection, error)
 }

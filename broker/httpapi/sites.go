@@ -31,6 +31,7 @@ func (s *Server) sites() {
 		rule: signedIn, example: wire.SiteCheck{Site: "local", Checks: []wire.Check{{Name: "isolation", OK: true, Found: "userns"}}},
 	}, s.checkSite)
 	s.operations(site)
+	s.report()
 }
 
 func (s *Server) listSites(ctx context.Context, _ *struct{}) (*body[wire.Sites], error) {

@@ -45,11 +45,20 @@ func newSiteCommand(e *env) *cobra.Command {
 		Long: help("List prints the admitted sites and your account at each.", "valico site list"),
 		RunE: func(c *cobra.Command, _ []string) error { return runSiteList(c.Context(), e) },
 	}
+	report := false
 	check := &cobra.Command{
 		Use: "check SITE", Short: "Say what Valico can do at a site, and as whom", Args: args("SITE"),
-		Long: help("Check prints one line per thing that matters at a site, and what helps where it is missing.", "valico site check local"),
-		RunE: func(c *cobra.Command, a []string) error { return runSiteCheck(c.Context(), a[0], e) },
+		Long: help("Check prints one line per thing that matters at a site, and what helps where it is missing.\n"+
+			"With --report it prints the page that a site's operator keeps: what Valico can do there, as whom, and how to cut it\n"+
+			"off; each line says whether it was measured. The page needs the role operator.", "valico site check local", "valico site check leonardo --report"),
+		RunE: func(c *cobra.Command, a []string) error {
+			if report {
+				return runSiteReport(c.Context(), a[0], e)
+			}
+			return runSiteCheck(c.Context(), a[0], e)
+		},
 	}
+	check.Flags().BoolVar(&report, "report", false, "print the page for the site's operator")
 	digest := &cobra.Command{
 		Use: "digest DIR", Short: "Print the digest of a dataset's folder", Args: args("DIR"),
 		Long: help("Digest hashes every file below a folder and prints the digest of their manifest, as a site file names it.",

@@ -138,8 +138,13 @@ func emptied(ctx context.Context, c *client.Client, s wire.Site, e *env) (wire.S
 func printSite(w io.Writer, s wire.Site) {
 	o := s.Operation
 	rows := [][]string{
-		{"SITE", s.Name}, {"STATE", o.State}, {"JOBS", fmt.Sprintf("%d running, %d queued there, %d waiting at the broker", o.Running, o.Queued, o.Waiting)},
-		{"SCHEDULER", s.Scheduler}, {"OPERATOR", s.Operator}, {"YOUR ACCOUNT", dash(s.Account)}, {"VERSION", fmt.Sprint(o.Version)},
+		{"SITE", s.Name},
+		{"STATE", o.State},
+		{"JOBS", fmt.Sprintf("%d running, %d queued there, %d waiting at the broker", o.Running, o.Queued, o.Waiting)},
+		{"SCHEDULER", s.Scheduler},
+		{"OPERATOR", s.Operator},
+		{"YOUR ACCOUNT", dash(s.Account)},
+		{"VERSION", fmt.Sprint(o.Version)},
 	}
 	if o.Reason != "" {
 		rows = append(rows, []string{"WHY", o.Reason}, []string{"SINCE", stamp(o.Since)})
