@@ -16,6 +16,9 @@
 //	packaging ▶ clearing ▶ ready ▶ submitting ▶ queued ▶ starting ▶ running ▶ sealing ▶ done
 //	                └▶ refused                       every non-final state ──▶ done
 //
+// A job whose file has a resume block stays active between its attempts, which
+// follow each other as segments: see resume.go.
+//
 // Two invariants must never break: nothing is submitted to a scheduler unless
 // its attempt has been ready, that is, cleared with a ledger receipt (promise
 // P1), and an attempt executes at most once (P4), so an attempt whose outcome

@@ -25,6 +25,18 @@
 // creates it, so that the launch can never start later, and the attempt ends as
 // launch_failed or cancelled.
 //
+// A job that resumes has a folder for its checkpoints, ckpt/<job>, which its first
+// segment makes and the others find: owner.json, the agent's, ties it to one job,
+// person, account, spec and image, and data/, the account's, is /ckpt. It is no
+// output and never leaves the site. It goes when the job succeeds, otherwise
+// Config.CkptKeep after its newest attempt; a segment that finds none is refused.
+// Where nothing shuts jobs in (isolation none), an account can reach the
+// checkpoints of its own other jobs, and of no other account's.
+//
+// A job on several nodes has a start mark and a spool per rank (package layout),
+// out/ together, and ends as its ranks say together (rank.go). Telemetry is what
+// the first rank says; the spools of the others stay at the site.
+//
 // Telemetry: event 1 of an attempt is the agent's own word on the order, then
 // come the spool's records as far as the order's telemetry level lets them out,
 // then notices of sealing. The acknowledged place in the spool and the last

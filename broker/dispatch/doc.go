@@ -20,6 +20,11 @@
 // the first one. Hence a crash between any two statements is healed by doing
 // the step again.
 //
+// An attempt that ends with more to do (broker.Resume) is followed by the next one,
+// with a reservation of its own, in the same transaction; what that one may do its
+// own clearance decides. Where grant or permit have no room the job ends with the
+// code of the term that it does not meet, and its checkpoints stay at the site.
+//
 // A part that does not answer leaves the attempt where it is, due again later.
 // Start at loop.go, then step.go and watch.go. Tests run the loop over the real
 // store with scripted sites; the kill -9 attack over real processes is in

@@ -149,6 +149,7 @@ func recorded(site broker.Site, p broker.Person, as []broker.Allocation, now tim
 		forRealData("quarantine", site.Quarantine, strconv.FormatBool(site.Quarantine)),
 		forRealData("telemetry_budget", site.TelemetryBudget, strconv.FormatBool(site.TelemetryBudget)),
 		forRealData("airlock", site.Airlock, strconv.FormatBool(site.Airlock)),
+		forRealData("fabric_isolated", site.FabricIsolated, strconv.FormatBool(site.FabricIsolated)),
 	}
 }
 

@@ -31,8 +31,9 @@ func admissible(s broker.Site) (broker.Site, error) {
 	claims := map[string]bool{
 		"assurance enforced": s.Assurance == broker.AssuranceEnforced,
 		"mfa":                s.MFA, "quarantine": s.Quarantine, "telemetry_budget": s.TelemetryBudget, "airlock": s.Airlock,
+		"fabric_isolated": s.FabricIsolated,
 	}
-	for _, claim := range []string{"assurance enforced", "mfa", "quarantine", "telemetry_budget", "airlock"} {
+	for _, claim := range []string{"assurance enforced", "mfa", "quarantine", "telemetry_budget", "airlock", "fabric_isolated"} {
 		if claims[claim] {
 			return s, &broker.Error{
 				Kind: broker.KindInvalid, Code: "capability_unmeasured", Message: "the site claims what nobody has measured", Value: claim,
