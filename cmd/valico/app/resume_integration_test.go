@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -104,10 +105,12 @@ func TestASegmentWithoutBudgetEndsTheJobAndItsCheckpointStays(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// A scheduler that takes the nodes away sends TERM; the job's signal comes first,
-// and it goes on when there is room again.
+// A scheduler that takes the nodes away sends TERM; the job's signal comes with it,
+// and the job goes on when there is room again. It is not parallel: what is taken
+// away is a whole node.
+//
+//nolint:paralleltest // see above
 func TestAJobThatIsPreemptedGoesOn(t *testing.T) {
-	t.Parallel()
 	w, l := slurmWorld(t, "preempted")
 	job := w.segments("slurm", func(s *broker.JobSpec) {
 		gpu(s)
@@ -122,12 +125,18 @@ func TestAJobThatIsPreemptedGoesOn(t *testing.T) {
 		id = got.Attempts[0].ID
 		return true
 	}, 90*time.Second, 50*time.Millisecond)
-	out, err := l.Lab.Command(t.Context(), "root", "sh", "-c",
-		`scancel --full --signal=TERM $(squeue -h -o %i --name=`+id+`)`).CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	says := func(user string, argv ...string) string {
+		out, err := l.Lab.Command(t.Context(), user, argv...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return strings.TrimSpace(string(out))
+	}
+	node := says("root", "squeue", "-h", "-o", "%N", "--name="+id)
+	urgent := says("labuser2", "sbatch", "--parsable", "--qos=urgent", "--nodelist="+node, "--gres=gpu:h100:4", "--time=1",
+		"--output=/dev/null", "--wrap=sleep 2")
 	job = w.within(job.ID, 3*time.Minute)
 	require.Equal(t, "succeeded", job.State, "%+v", job.Attempts)
 	require.Len(t, job.Attempts, 2)
+	require.Contains(t, says("root", "sacct", "-n", "-X", "-o", "state", "--name="+id), "PREEMPTED", "Slurm took the node for job "+urgent)
 	w.settled(job)
 }
 
