@@ -6,6 +6,7 @@ import "time"
 // person.
 type Census struct {
 	Attempts []AttemptCount // that are not over
+	Waiting  []WaitCount    // why those wait that say so
 	Reviews  int64          // jobs that wait for a review
 	Outbox   int64          // events that the projection has not
 	Budgets  []BudgetCount
@@ -17,6 +18,14 @@ type AttemptCount struct {
 	State  AttemptState
 	N      int64
 	Oldest time.Time // when the oldest of them came into it
+}
+
+// WaitCount counts a site's attempts that wait for one thing.
+type WaitCount struct {
+	Site   SiteID
+	Code   WaitCode
+	N      int64
+	Oldest time.Time // since when the first of them waits for it
 }
 
 // BudgetCount sums a site's allocations that are valid, in charged GPU-seconds.

@@ -25,8 +25,18 @@
 // own clearance decides. Where grant or permit have no room the job ends with the
 // code of the term that it does not meet, and its checkpoints stay at the site.
 //
+// At a site that an operator closed (broker.SiteOperation) nothing new starts: the
+// queue gives no turn, each step asks, and the transaction that moves an attempt to
+// submitting asks last. What is there goes on. While the site is being emptied, what
+// the site has not begun is stopped; the record says so before the site does, so an
+// attempt that was told to leave ends as cancelled with broker.CodeSiteDrained
+// whatever comes between.
+//
+// What keeps an attempt where it is stands on it as broker.Waiting: the scheduler's
+// reason, a step that failed, a closed site, a site that has been silent.
+//
 // A part that does not answer leaves the attempt where it is, due again later.
-// Start at loop.go, then step.go and watch.go. Tests run the loop over the real
+// Start at loop.go, then step.go, watch.go and operation.go. Tests run the loop over the real
 // store with scripted sites; the kill -9 attack over real processes is in
 // cmd/valico.
 package dispatch

@@ -31,6 +31,8 @@ func (m *Metrics) Watch(r Record, attached func(broker.SiteID) bool, now func() 
 		agents:   desc("valico_site_agent_up", "1 if a site's agent is attached.", "site"),
 		queue:    desc("valico_queue_attempts", "Attempts that are not over.", "site", "state"),
 		oldest:   desc("valico_queue_oldest_seconds", "How long the oldest attempt has been in its state.", "site", "state"),
+		waiting:  desc("valico_waiting_attempts", "Attempts that wait, by what for.", "site", "code"),
+		longest:  desc("valico_waiting_longest_seconds", "How long the first of them has waited for it.", "site", "code"),
 		reviews:  desc("valico_queue_reviews", "Jobs that wait for a review."),
 		outbox:   desc("valico_outbox_events", "Events that the projection has not."),
 		granted:  desc("valico_budget_granted_gpu_seconds", "Granted by valid allocations, charged GPU-seconds.", "site"),
@@ -50,12 +52,12 @@ type census struct {
 	now      func() time.Time
 	m        *Metrics
 
-	up, agents, queue, oldest, reviews, outbox, granted, reserved, used, state *prometheus.Desc
+	up, agents, queue, oldest, waiting, longest, reviews, outbox, granted, reserved, used, state *prometheus.Desc
 }
 
 // Describe satisfies prometheus.Collector.
 func (c *census) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.agents, c.queue, c.oldest, c.reviews, c.outbox, c.granted, c.reserved, c.used, c.state} {
+	for _, d := range []*prometheus.Desc{c.up, c.agents, c.queue, c.oldest, c.waiting, c.longest, c.reviews, c.outbox, c.granted, c.reserved, c.used, c.state} {
 		ch <- d
 	}
 }
@@ -92,6 +94,7 @@ func (c *census) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.reviews, float64(x.Reviews))
 	gauge(c.outbox, float64(x.Outbox))
 	c.attempts(gauge, x.Attempts)
+	c.waits(gauge, x.Waiting)
 	c.budgets(gauge, x.Budgets)
 }
 
@@ -107,6 +110,25 @@ func (c *census) attempts(gauge func(*prometheus.Desc, float64, ...string), as [
 	for k := range n {
 		gauge(c.queue, float64(n[k]), k.site, k.state)
 		gauge(c.oldest, age[k], k.site, k.state)
+	}
+}
+
+// waits has a label for each of broker.WaitCodes at most.
+func (c *census) waits(gauge func(*prometheus.Desc, float64, ...string), ws []broker.WaitCount) {
+	type key struct{ site, code string }
+	n, age := map[key]int64{}, map[key]float64{}
+	for _, w := range ws {
+		code := w.Code
+		if !code.Known() {
+			code = broker.WaitUnknown
+		}
+		k := key{c.m.site(w.Site), string(code)}
+		n[k] += w.N
+		age[k] = max(age[k], c.now().Sub(w.Oldest).Seconds())
+	}
+	for k := range n {
+		gauge(c.waiting, float64(n[k]), k.site, k.code)
+		gauge(c.longest, age[k], k.site, k.code)
 	}
 }
 

@@ -43,6 +43,10 @@ func (r record) Census(context.Context) (broker.Census, error) {
 			{Site: "site_x", State: broker.AttemptQueued, N: 1, Oldest: time.Unix(1040, 0)},
 			{Site: "site_y", State: broker.AttemptQueued, N: 2, Oldest: time.Unix(1030, 0)},
 		},
+		Waiting: []broker.WaitCount{
+			{Site: site, Code: broker.WaitPriority, N: 2, Oldest: time.Unix(1000, 0)},
+			{Site: site, Code: "a word of tomorrow", N: 1, Oldest: time.Unix(1030, 0)},
+		},
 		Reviews: 4, Outbox: 5,
 		Budgets: []broker.BudgetCount{{Site: site, Granted: 100, Reserved: 20, Used: 30, N: 2, Frozen: 1, UsedUp: 1, Ending: 1, Overrun: 1}},
 	}, r.err

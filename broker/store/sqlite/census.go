@@ -26,6 +26,18 @@ func (s *Store) Census(ctx context.Context) (broker.Census, error) {
 	if err != nil {
 		return broker.Census{}, translate("count attempts", err)
 	}
+	c.Waiting, err = list(ctx, s.read, `SELECT j.site_id, a.waiting_code, count(*), min(a.waiting_since) FROM attempt a JOIN job j ON j.id = a.job_id
+		WHERE a.state NOT IN ('refused', 'done') AND a.waiting_code <> '' GROUP BY j.site_id, a.waiting_code`, nil,
+		func(scan scanner) (broker.WaitCount, error) {
+			var x broker.WaitCount
+			var at sql.NullInt64
+			err := scan(&x.Site, &x.Code, &x.N, &at)
+			x.Oldest = moment(at)
+			return x, err
+		})
+	if err != nil {
+		return broker.Census{}, translate("count what waits", err)
+	}
 	if err := s.read.get(ctx, `SELECT (SELECT count(*) FROM job WHERE state = 'in_review'), (SELECT count(*) FROM outbox)`,
 		nil, &c.Reviews, &c.Outbox); err != nil {
 		return broker.Census{}, translate("count reviews and events", err)
