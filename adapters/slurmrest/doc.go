@@ -8,7 +8,10 @@
 // Identity. For every mapped account the adapter starts one slurmrestd under
 // that account's uid, on a unix socket in a folder that only this account and
 // root may enter (slurmrestd makes its socket 0777 and also obeys root, so the
-// folder is the gate). No token and no key exists. Root, system accounts and
+// folder is the gate). No token and no key exists. Where a site runs slurmrestd
+// itself, over https or on this machine, the site's own command gives an account's
+// token, or the person brings it in a file (token.go); one that is not for exactly
+// that account is never sent. Root, system accounts and
 // accounts that are not mapped are refused; nothing is ever submitted as root.
 // The account owns its folder and could put another socket there, so the
 // listener's uid is read from each connection before anything is sent, and what

@@ -31,6 +31,10 @@ type Config struct {
 	Prefix []string
 	// Slurmrestd is the program, "slurmrestd"; Path is its PATH.
 	Slurmrestd, Path string
+	// URL is a slurmrestd that the site runs itself, with Tokens; "" starts one
+	// under each account's uid, without any token.
+	URL    string
+	Tokens Tokens
 	// SlurmConf is Slurm's configuration file; "" leaves that to Slurm.
 	SlurmConf string
 	// APIVersion pins one of slurm.Versions; "" takes the newest that slurmrestd
@@ -133,6 +137,14 @@ func New(c Config) (*Scheduler, error) {
 	case len(socketPath(c.Dir, 1<<31)) > 107:
 		return nil, fmt.Errorf("slurmrest: %s is too long for a socket", c.Dir)
 	}
+	if (c.URL == "") != (c.Tokens == nil) {
+		return nil, errors.New("slurmrest: a slurmrestd of the site's own and a source of tokens go together")
+	}
+	if c.URL != "" {
+		if err := checkURL(c.URL); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range c.Accounts {
 		if _, err := identify(c, name); err != nil {
 			return nil, fmt.Errorf("slurmrest: account %q: %w", name, err)
@@ -206,13 +218,20 @@ func (s *Scheduler) account(ctx context.Context, name string) (*account, error) 
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDaemon(ctx, s.cfg, who)
+	d, err := s.daemon(ctx, name, who)
 	if err != nil {
 		return nil, err
 	}
 	a := &account{cfg: s.cfg, name: name, uid: who.UID, daemon: d, names: map[key]*job{}}
 	s.accounts[name] = a
 	return a, nil
+}
+
+func (s *Scheduler) daemon(ctx context.Context, name string, who Identity) (*daemon, error) {
+	if s.cfg.URL != "" {
+		return foreign(ctx, s.cfg, name, who)
+	}
+	return newDaemon(ctx, s.cfg, who)
 }
 
 // Find returns how a launch stands.

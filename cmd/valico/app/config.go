@@ -61,6 +61,10 @@ type SlurmConfig struct {
 	QoS        string   `yaml:"qos"`
 	Exec       string   `yaml:"exec"` // valico-exec as the nodes see it
 
+	URL          string   `yaml:"url,omitempty"`           // of a slurmrestd that the site runs itself; with one of:
+	TokenCommand []string `yaml:"token_command,omitempty"` // prints a token for the account behind it
+	TokenDir     string   `yaml:"token_dir,omitempty"`     // tokens that persons bring, one file per account
+
 	Partitions  map[string]string `yaml:"partitions"`  // GPU type to its partition; others go to Partition
 	Reservation string            `yaml:"reservation"` // of every job
 	Constraint  string            `yaml:"constraint"`  // node features that every job needs, such as nvlink&rack1

@@ -46,10 +46,22 @@ func (a schedulers) slurm(ctx context.Context, s broker.Site, dir string) (agent
 func (a schedulers) slurmConfig(c SlurmConfig, s broker.Site, run string) slurmrest.Config {
 	accounts := slices.Compact(slices.Sorted(maps.Values(s.Accounts)))
 	return slurmrest.Config{
+		URL: c.URL, Tokens: c.tokens(),
 		Dir: run, Accounts: accounts, Prefix: c.Prefix, Slurmrestd: c.Slurmrestd, SlurmConf: c.Conf, APIVersion: c.APIVersion,
 		Partition: c.Partition, Partitions: c.Partitions, QOS: c.QoS, SlurmAccount: c.Account, Reservation: c.Reservation,
 		Constraint: c.Constraint, KillMargin: s.KillMargin, Log: a.cfg.Log.With("site", s.Name),
 	}
+}
+
+// tokens is where an account's token comes from, nil where none is needed.
+func (c SlurmConfig) tokens() slurmrest.Tokens {
+	switch {
+	case len(c.TokenCommand) > 0:
+		return slurmrest.CommandTokens(c.TokenCommand, "/usr/sbin:/usr/bin:/sbin:/bin")
+	case c.TokenDir != "":
+		return slurmrest.FileTokens(c.TokenDir, nil)
+	}
+	return nil
 }
 
 // slurmChecks measures a site whose agent runs here.
@@ -76,6 +88,12 @@ func slurmName(s string) bool {
 
 // validate reports what is wrong with the names that every job of a site gets.
 func (c SlurmConfig) validate(bad func(key, format string, args ...any)) {
+	if sources := min(1, len(c.TokenCommand)) + min(1, len(c.TokenDir)); sources > 1 || (c.URL != "") != (sources == 1) {
+		bad("url", "a slurmrestd of the site's own goes with token_command or with token_dir")
+	}
+	if c.TokenDir != "" && !filepath.IsAbs(c.TokenDir) || len(c.TokenCommand) > 0 && !filepath.IsAbs(c.TokenCommand[0]) {
+		bad("token_command, token_dir", "are absolute paths")
+	}
 	names := map[string]string{
 		"partition": c.Partition, "account": c.Account, "qos": c.QoS, "reservation": c.Reservation, "constraint": c.Constraint,
 	}
