@@ -23,6 +23,8 @@ type Config struct {
 	Scheduler Scheduler     // required
 	Blobs     Blobs         // required
 	Publisher Publisher     // required
+	// Rules are the site's own; nil for none.
+	Rules Rules
 	// Accounts gives the uid and gid of an operating-system account. Nil means
 	// that every account is this process's own user.
 	Accounts func(account string) (uid, gid int, err error)
@@ -64,6 +66,7 @@ type Agent struct {
 	entries map[broker.AttemptID]*entry
 	shelf   shelf
 	mute    bool           // the scheduler did not answer when it was last asked
+	muted   time.Time      // since when it has not
 	steps   sync.WaitGroup // those that run
 	swept   time.Time      // when old checkpoints were looked for
 }
@@ -256,7 +259,11 @@ func (a *Agent) watch(ctx context.Context, es []*entry) (seen map[string]Status,
 	defer done()
 	sts, err := a.cfg.Scheduler.Watch(call, ls)
 	a.mu.Lock()
-	a.mute = err != nil && ctx.Err() == nil
+	silent := err != nil && ctx.Err() == nil
+	if silent && !a.mute {
+		a.muted = a.now()
+	}
+	a.mute = silent
 	a.mu.Unlock()
 	if err != nil {
 		if ctx.Err() == nil {

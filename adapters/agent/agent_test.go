@@ -288,6 +288,16 @@ func TestAQueuedAttemptSaysWhatItWaitsFor(t *testing.T) {
 	r := s.report(a, att)
 	require.Equal(t, broker.AttemptQueued, r.State)
 	require.Equal(t, "Priority", r.Waiting.Words)
+
+	s.sched.down = errAway
+	a.Turn(t.Context())
+	require.Equal(t, broker.WaitPriority, s.report(a, att).Waiting.Code, "a moment's silence is no news")
+	s.clock.add(15 * time.Second)
+	a.Turn(t.Context())
+	require.Equal(t, broker.WaitSchedulerUnreachable, s.report(a, att).Waiting.Code)
+	s.sched.down = nil
+	a.Turn(t.Context())
+	require.Equal(t, broker.WaitPriority, s.report(a, att).Waiting.Code)
 }
 
 // TestAnAgentThatDiesAnywhereStartsNothingTwiceAndEndsEverything abandons the

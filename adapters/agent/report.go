@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/valico-hpc/valico/broker"
 )
@@ -41,7 +42,9 @@ func (a *Agent) report(e *entry) (broker.AttemptReport, error) {
 	case stateReceived, stateStaged, stateSubmitting:
 		rep.State = broker.AttemptSubmitting
 	case stateSubmitted:
-		rep.State, rep.Waiting = running(see)
+		if rep.State, rep.Waiting = running(see); a.unheard() && (rep.State == broker.AttemptQueued || rep.State == broker.AttemptSubmitting) {
+			rep.Waiting = broker.Wait(broker.WaitSchedulerUnreachable, "", time.Time{})
+		}
 	case stateEnded:
 		rep.State = broker.AttemptSealing
 	case stateSealed:
@@ -62,6 +65,17 @@ func (a *Agent) report(e *entry) (broker.AttemptReport, error) {
 		return rep, fmt.Errorf("journal state %q is not known", r.State)
 	}
 	return rep, nil
+}
+
+// unheardFor is how long the scheduler may not answer before attempts are said to
+// wait for it: a moment's silence is no news.
+const unheardFor = 15 * time.Second
+
+// unheard reports whether the scheduler has not answered for a while.
+func (a *Agent) unheard() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.mute && a.now().Sub(a.muted) >= unheardFor
 }
 
 // running translates what was seen of a submitted attempt.
