@@ -40,3 +40,29 @@ func TestAProbeSaysWhichConfiguredNamesDoNotExist(t *testing.T) {
 	fs := slurmrest.Probe(t.Context(), c)
 	require.False(t, fs[0].OK)
 }
+
+func TestWhatTheSiteConfiguresIsWhatEveryJobGets(t *testing.T) {
+	t.Parallel()
+	slurmSays(t, "scontrol", "create", "reservation", "ReservationName=ours", "StartTime=now", "Duration=60", "Users="+person,
+		"Nodes="+cluster.Nodes[0], "Flags=OVERLAP,IGNORE_JOBS", "TRES=cpu=1")
+	t.Cleanup(func() { slurmSays(t, "scontrol", "delete", "ReservationName=ours") })
+	c := settings()
+	c.Partition, c.SlurmAccount, c.QOS, c.Reservation = cluster.Partition, "tiny", "normal", "ours"
+	c.Partitions = map[string]string{cluster.GPUType: "debug"}
+	s := open(t, c)
+	for gpus, partition := range map[int]string{0: cluster.Partition, 1: "debug"} {
+		l := launch(t)
+		l.Hold, l.Resources.GPUsPerNode = true, gpus
+		if gpus == 0 {
+			l.Resources.GPUType = ""
+		}
+		require.NoError(t, s.Submit(t.Context(), l))
+		st, err := s.Find(t.Context(), l)
+		require.NoError(t, err)
+		says := slurmSays(t, "scontrol", "show", "job", st.Handle)
+		for _, want := range []string{"Partition=" + partition, "Account=tiny", "QOS=normal", "Reservation=ours"} {
+			require.Contains(t, says, want)
+		}
+		require.NoError(t, s.Cancel(t.Context(), l))
+	}
+}
