@@ -28,7 +28,7 @@ var slurmCluster struct {
 }
 
 // slurmWorld is the story's world on real Slurm, in a folder of its own.
-func slurmWorld(t *testing.T, folder string) (*world, *demo.SlurmLab) {
+func slurmWorld(t *testing.T, folder string, change ...func(*app.SlurmConfig)) (*world, *demo.SlurmLab) {
 	t.Helper()
 	slurmCluster.once.Do(func() { slurmCluster.lab, slurmCluster.err = lab.Start(context.Background(), os.Stderr) })
 	require.NoError(t, slurmCluster.err)
@@ -37,6 +37,11 @@ func slurmWorld(t *testing.T, folder string) (*world, *demo.SlurmLab) {
 	cfg := app.DefaultConfig()
 	site, data, err := l.Site(&cfg)
 	require.NoError(t, err)
+	slurm := cfg.Slurm[site.Name]
+	for _, f := range change {
+		f(&slurm)
+	}
+	cfg.Slurm[site.Name] = slurm
 	w := setupSite(t, site, data, func(c *app.Config) { c.Slurm = cfg.Slurm })
 	return w, l
 }
@@ -91,7 +96,7 @@ func TestASegmentWithoutBudgetEndsTheJobAndItsCheckpointStays(t *testing.T) {
 	}, 90*time.Second, 50*time.Millisecond)
 	now := w.allocation()
 	_, err := w.Client(demo.OperatorID).AdjustAllocation(t.Context(), as.ID, now.Version, wire.AllocationAdjust{
-		GPUHours: ptr(now.Reserved), Reason: "given to another project",
+		GPUHours: new(now.Reserved), Reason: "given to another project",
 	})
 	require.NoError(t, err)
 	job = w.within(job.ID, 3*time.Minute)
@@ -102,8 +107,6 @@ func TestASegmentWithoutBudgetEndsTheJobAndItsCheckpointStays(t *testing.T) {
 	require.DirExists(t, filepath.Join(l.SiteDir(), "ckpt", job.ID, "data"))
 	w.settled(job)
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // A scheduler that takes the nodes away sends TERM; the job's signal comes with it,
 // and the job goes on when there is room again. It is not parallel: what is taken

@@ -19,12 +19,10 @@ import (
 	"github.com/valico-hpc/valico/policy/permit"
 )
 
-// segmentImage is the context of an image whose command is testdata/segment.
+// segmentImage is the context of an image whose command is testdata/segment; some
+// world was set up before.
 var segmentImage = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "valico-segment-")
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(builds.dir, "segments") // TestMain removes it
 	c := exec.Command("go", "build", "-o", filepath.Join(dir, "segment"), "./testdata/segment")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {

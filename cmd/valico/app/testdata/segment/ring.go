@@ -53,6 +53,7 @@ func allreduce() error {
 			return fmt.Errorf("rank %d: element %d is %d, not %d", r.rank, i, x, want)
 		}
 	}
+	<-time.After(2 * time.Second) // accounting knows whole seconds
 	return os.WriteFile(filepath.Join(os.Getenv("VALICO_OUT"), "rank-"+strconv.Itoa(r.rank)+".json"), []byte(strconv.FormatUint(v[1], 10)), 0o600)
 }
 
