@@ -4,6 +4,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func slurmWorld(t *testing.T, folder string, change ...func(*app.SlurmConfig)) (
 	slurmCluster.once.Do(func() { slurmCluster.lab, slurmCluster.err = lab.Start(context.Background(), os.Stderr) })
 	require.NoError(t, slurmCluster.err)
 	execPath, _ := binaries(t)
-	l := &demo.SlurmLab{Lab: slurmCluster.lab, Exec: execPath, Folder: folder}
+	l := &demo.SlurmLab{Lab: slurmCluster.lab, Exec: execPath, Folder: folder + strings.ToLower(rand.Text()[:4])} // each run has keys of its own
 	cfg := app.DefaultConfig()
 	site, data, err := l.Site(&cfg)
 	require.NoError(t, err)
