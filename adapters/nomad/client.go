@@ -1,6 +1,7 @@
 package nomad
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 const (
 	maxBody   = 64 << 20  // of one answer; a page of 2,000 allocations has about 6 MiB
 	maxStream = 256 << 20 // of one event stream, which is then opened again
+	maxSent   = 1 << 20   // of one request; a larger one is refused here
 	pageSize  = 2000
 )
 
@@ -62,7 +64,7 @@ func newClient(c Config, sent *atomic.Int64) (*api.Client, error) {
 	return cl, nil
 }
 
-// bounded counts requests and ends bodies that are too long.
+// bounded counts requests, sends none that is too long, and ends bodies that are.
 type bounded struct {
 	next *http.Transport
 	sent *atomic.Int64
@@ -70,6 +72,12 @@ type bounded struct {
 
 // RoundTrip sends a request.
 func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.ContentLength < 0 || r.ContentLength > maxSent { // below zero it is not known
+		if r.Body != nil {
+			_ = r.Body.Close() // never read
+		}
+		return nil, errTooMuch
+	}
 	b.sent.Add(1)
 	resp, err := b.next.RoundTrip(r)
 	if err != nil {
@@ -79,8 +87,36 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Path == "/v1/event/stream" {
 		left = maxStream
 	}
+	if resp.Header.Get("Content-Encoding") == "gzip" { // bounded is what comes out of it
+		resp.Header.Del("Content-Encoding")
+		resp.ContentLength = -1
+		resp.Body = &unzipped{ReadCloser: resp.Body}
+	}
 	resp.Body = &body{ReadCloser: resp.Body, left: left}
 	return resp, nil
+}
+
+// unzipped reads a compressed body. It begins with the first Read: a stream may
+// say nothing for long.
+type unzipped struct {
+	io.ReadCloser
+
+	z *gzip.Reader
+}
+
+// Read reads what was compressed.
+func (u *unzipped) Read(p []byte) (int, error) {
+	if u.z == nil {
+		z, err := gzip.NewReader(u.ReadCloser)
+		if errors.Is(err, io.EOF) { // nothing was compressed
+			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, fmt.Errorf("decompress the answer: %w", err)
+		}
+		u.z = z
+	}
+	return u.z.Read(p) //nolint:wrapcheck // io.EOF travels as it is
 }
 
 type body struct {
@@ -89,7 +125,10 @@ type body struct {
 	left int64
 }
 
-var errTooLong = errors.New("the answer is too long")
+var (
+	errTooLong = errors.New("the answer is too long")
+	errTooMuch = fmt.Errorf("the request has more than %d bytes", maxSent)
+)
 
 // Read reads up to the limit and then fails.
 func (b *body) Read(p []byte) (int, error) {

@@ -36,7 +36,8 @@
 // collection, and a stopped name cannot start again. A job that lost its GPUs is
 // ended and refused. An answer that cannot be had is KindUnavailable, with a code
 // of its own for a token that is not accepted; a word that is not known is
-// SchedulerUnknown, counted and watched on.
+// SchedulerUnknown, counted and watched on. No request and no answer is longer than
+// its bound, compressed or not.
 //
 // A launch has one node: Nomad places the parts of a job one by one, never all or
 // none. A Nomad site therefore says max_nodes 1 and admission refuses the rest.

@@ -51,6 +51,9 @@ func isNever(body string) bool {
 
 // classOf is total: what it does not know is an outage, and so is asked again.
 func classOf(err error) class {
+	if errors.Is(err, errTooMuch) {
+		return classRefused // it was not sent, and will be no shorter
+	}
 	e, ok := errors.AsType[api.UnexpectedResponseError](err)
 	if !ok || !e.HasStatusCode() {
 		return classOutage

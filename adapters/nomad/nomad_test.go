@@ -1,6 +1,7 @@
 package nomad_test
 
 import (
+	"compress/gzip"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -132,7 +133,7 @@ func TestErrorsOfNomadAreToldApart(t *testing.T) {
 
 func TestAnAnswerWithoutAnEndIsNotRead(t *testing.T) {
 	t.Parallel()
-	s, _ := patient(t, 30*time.Second, map[string]http.HandlerFunc{"GET /v1/job/a1": func(w http.ResponseWriter, _ *http.Request) {
+	endless := func(w io.Writer) {
 		_, _ = io.WriteString(w, `{"ID":"`)
 		chunk := strings.Repeat("x", 1<<20)
 		for range 100 {
@@ -140,10 +141,38 @@ func TestAnAnswerWithoutAnEndIsNotRead(t *testing.T) {
 				return
 			}
 		}
-	}})
-	_, err := s.Find(t.Context(), sample())
-	require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
-	require.ErrorContains(t, errors.Unwrap(err), "too long")
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"as it is": func(w http.ResponseWriter, _ *http.Request) { endless(w) },
+		"compressed to a thousandth": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			endless(z)
+			_ = z.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := patient(t, time.Minute, map[string]http.HandlerFunc{"GET /v1/job/a1": answer})
+			_, err := s.Find(t.Context(), sample())
+			require.Equal(t, broker.KindUnavailable, broker.KindOf(err), "%v", err)
+			require.ErrorContains(t, errors.Unwrap(err), "too long")
+		})
+	}
+}
+
+func TestARequestBeyondTheBoundIsNotSent(t *testing.T) {
+	t.Parallel()
+	s, site := fake(t, map[string]http.HandlerFunc{"GET /v1/job/a1": says(200, stored(""))})
+	l := sample()
+	l.Argv = append(l.Argv, strings.Repeat("x", 1<<20))
+	err := s.Submit(t.Context(), l)
+	require.Equal(t, broker.KindInvalid, broker.KindOf(err), "%v", err)
+	require.Equal(t, "nomad_refused", broker.CodeOf(err))
+	require.ErrorContains(t, errors.Unwrap(err), "1048576 bytes")
+	site.mu.Lock()
+	defer site.mu.Unlock()
+	require.Empty(t, site.writes)
 }
 
 func TestTheTokenDoesNotFollowARedirect(t *testing.T) {
