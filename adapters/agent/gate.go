@@ -13,8 +13,9 @@ import (
 
 // passed is what the agent takes over from a verified order.
 type passed struct {
-	order   broker.WorkOrder
-	sandbox bool
+	order    broker.WorkOrder
+	sandbox  bool
+	verified order.Verified
 }
 
 // gate is what stands between a message and anything that happens: it verifies
@@ -33,7 +34,7 @@ func (g gate) order(ctx context.Context, raw []byte, now time.Time, marked bool)
 	if err != nil {
 		return passed{}, err
 	}
-	return passed{order: v.Order, sandbox: v.Permit.LegalRegime == permit.RegimeSandbox}, nil
+	return passed{order: v.Order, verified: v, sandbox: v.Permit.LegalRegime == permit.RegimeSandbox}, nil
 }
 
 func (g gate) release(envelope []byte) (airlock.Statement, error) {

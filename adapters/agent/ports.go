@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"io"
+	"time"
 
+	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -60,6 +62,15 @@ type Status struct {
 // checked by whoever consumes them.
 type Blobs interface {
 	OpenBlob(ctx context.Context, o broker.WorkOrder, d broker.Digest) (io.ReadCloser, int64, error)
+}
+
+// Rules are a site's own, asked of each order that order.Verify has passed. They
+// may refuse and never permit.
+type Rules interface {
+	// Decide returns nil to let the order start, KindInvalid to refuse it, and
+	// KindUnavailable when there is no decision: then nothing starts and the
+	// order may come again.
+	Decide(ctx context.Context, v order.Verified, e broker.Evidence, now time.Time) error
 }
 
 // Publisher sends telemetry to the broker and returns when it is acknowledged.

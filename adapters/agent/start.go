@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,6 +35,12 @@ func (a *Agent) Start(ctx context.Context, o broker.SignedOrder) error {
 	if err != nil {
 		a.sayRefused(ctx, o.Order, err)
 		return err
+	}
+	if a.cfg.Rules != nil {
+		if err := a.cfg.Rules.Decide(ctx, p.verified, o.Evidence, a.cfg.Now()); err != nil {
+			a.sayRefused(ctx, o.Order, err)
+			return err
+		}
 	}
 	if !safeName(string(p.order.Attempt)) || !safeName(string(p.order.Job)) || p.order.Account == "" {
 		return order.Refuse(order.CodeMalformed, "", fmt.Errorf("an attempt or job that cannot be a name, or no account"))
@@ -94,7 +101,11 @@ func (a *Agent) receive(p passed, b []byte, digest broker.Digest) error {
 func (a *Agent) sayRefused(ctx context.Context, o broker.WorkOrder, cause error) {
 	a.cfg.Log.WarnContext(ctx, "order refused", "attempt_id", o.Attempt, "job_id", o.Job, "code", broker.CodeOf(cause), "error", cause)
 	unsigned := []string{order.CodeMalformed, order.CodeKeyUnknown, order.CodeKeyRole, order.CodeSignature}
-	if o.Site != a.cfg.Site || broker.KindOf(cause) != broker.KindForbidden || slices.Contains(unsigned, broker.CodeOf(cause)) {
+	text, stays := "the site refused the work order", broker.KindOf(cause) == broker.KindForbidden
+	if e, ok := errors.AsType[*broker.Error](cause); ok && e.Kind == broker.KindInvalid { // of the site's own rules
+		text, stays = e.Message+": "+e.Value, true
+	}
+	if o.Site != a.cfg.Site || !stays || slices.Contains(unsigned, broker.CodeOf(cause)) {
 		return
 	}
 	if e, err := a.find(o.Attempt); err != nil || e != nil {
@@ -104,7 +115,7 @@ func (a *Agent) sayRefused(ctx context.Context, o broker.WorkOrder, cause error)
 	defer done()
 	err := a.cfg.Publisher.Publish(ctx, []broker.Event{{
 		Tenant: o.Tenant, Job: o.Job, Attempt: o.Attempt, Site: a.cfg.Site, Source: source, Seq: 1,
-		Kind: broker.EventNotice, Name: broker.CodeOf(cause), Text: "the site refused the work order", At: a.now(),
+		Kind: broker.EventNotice, Name: broker.CodeOf(cause), Text: text, At: a.now(),
 	}})
 	if err != nil {
 		a.cfg.Log.InfoContext(ctx, "refusal not published", "attempt_id", o.Attempt, "error", err)

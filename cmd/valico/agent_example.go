@@ -32,6 +32,10 @@ slurm:
 # nomad: {address: https://127.0.0.1:4646, token_file: /etc/valico/nomad.token, namespace: valico}
 # exec: /usr/local/bin/valico-exec        # as the nodes see it
 
+# Rules of this site's own: Rego, package site, in one folder. They may refuse and never permit.
+# The agent starts only if they have this digest; a wrong one makes it say the right one.
+# rules: {dir: {dir}/rules, digest: sha256:…}
+
 # The site's registry. A job reads what stands here and nothing else.
 datasets: []
 #  - {puri: https://data.example/dataset/synthetic-screening, version: "1", path: /srv/data/screening,

@@ -34,6 +34,7 @@ type AgentProcess struct {
 	cfg       AgentConfig
 	record    wire.BrokerRecord
 	key       crypto.Signer
+	rules     *siteRules // nil when the site has none
 	agent     *agent.Agent
 	responder *link.Responder
 	closes    []func() error
@@ -60,6 +61,9 @@ func OpenAgent(ctx context.Context, c AgentConfig, dial link.DialFunc) (p *Agent
 		}
 	}()
 	if err := p.pin(); err != nil {
+		return p, err
+	}
+	if p.rules, err = c.Rules.loadRules(ctx); err != nil {
 		return p, err
 	}
 	roots, err := c.roots()
@@ -192,6 +196,9 @@ func (p *AgentProcess) openAgent(ctx context.Context, nc *nats.Conn, dial link.D
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}},
 	}
+	if p.rules != nil {
+		c.Rules = p.rules
+	}
 	p.agent, err = agent.New(c)
 	if err == nil {
 		p.closes = append(p.closes, p.agent.Close)
@@ -218,6 +225,9 @@ func (p *AgentProcess) describe(context.Context) (broker.SiteAgent, error) {
 	d := broker.SiteAgent{
 		Version: broker.Build(), StartedAt: p.began.UTC().Truncate(time.Microsecond), Trust: broker.DigestOf(b),
 		Scheduler: p.cfg.Scheduler, SchedulerOK: ok, Attempts: attempts,
+	}
+	if p.rules != nil {
+		d.Packs = p.cfg.Rules.Digest
 	}
 	if d.DiskFree, err = disk.Free(p.cfg.Dir); err != nil {
 		return d, err

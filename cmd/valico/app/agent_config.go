@@ -40,6 +40,8 @@ type AgentConfig struct {
 	Accounts map[broker.PersonID]string `yaml:"accounts"`
 	// MinUID is the lowest number of a person's account.
 	MinUID int `yaml:"min_uid"`
+	// Rules are the site's own, evaluated on each order; none when empty.
+	Rules RulesConfig `yaml:"rules,omitempty"`
 	// Datasets is the site's registry.
 	Datasets []AgentDataset `yaml:"datasets"`
 	// Scheduler is local, slurm or nomad.
@@ -112,6 +114,9 @@ func (c AgentConfig) Validate() error {
 	}
 	if c.ImageBytes < 0 {
 		bad("image_bytes", "must not be negative, got %d", c.ImageBytes)
+	}
+	if c.Rules != (RulesConfig{}) && (!filepath.IsAbs(c.Rules.Dir) || !c.Rules.Digest.Valid()) {
+		bad("rules", "dir is an absolute path and digest a sha256:…, got %q and %q", c.Rules.Dir, c.Rules.Digest)
 	}
 	if c.MinUID < 1 {
 		bad("min_uid", "must be at least 1: root is nobody's account, got %d", c.MinUID)
