@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -86,11 +88,18 @@ func (d *Dispatcher) silent(ctx context.Context, h *hands, id broker.SiteID, xs 
 	if code == "" {
 		code = "no answer"
 	}
+	var g errgroup.Group
+	g.SetLimit(writers)
 	for _, x := range xs {
-		if !begun(x.Attempt.State) && x.Attempt.Waiting.Code != broker.WaitSiteDraining {
-			d.waits(ctx, h, x.Claimed, broker.Wait(broker.WaitSiteUnreachable, code, time.Time{}))
+		if begun(x.Attempt.State) || x.Attempt.Waiting.Code == broker.WaitSiteDraining {
+			continue
 		}
+		g.Go(func() error {
+			d.waits(ctx, h, x.Claimed, broker.Wait(broker.WaitSiteUnreachable, code, time.Time{}))
+			return nil
+		})
 	}
+	_ = g.Wait() // what could not be recorded is logged
 }
 
 // heard remembers that a site answered.

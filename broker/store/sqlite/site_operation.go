@@ -68,8 +68,18 @@ func (s *Store) SiteActs(ctx context.Context, id broker.SiteID) ([]broker.SiteAc
 
 // SiteOperation says what an operator lets happen at a site.
 func (s *Store) SiteOperation(ctx context.Context, id broker.SiteID) (broker.SiteOperation, error) {
-	x, err := only(ctx, s.read, `SELECT `+siteColumns+` WHERE id = ?`, []any{id}, scanSite)
-	return x.Operation, translate("read site", missing(err, "site", string(id)))
+	var o broker.SiteOperation
+	var since, until sql.NullInt64
+	err := s.read.get(ctx, `SELECT operation, operation_by, operation_reason, operation_at, operation_until, operation_version
+		FROM site WHERE id = ?`, []any{id}, &o.State, &o.By, &o.Reason, &since, &until, &o.Version)
+	if err != nil {
+		return broker.SiteOperation{}, translate("read site", missing(err, "site", string(id)))
+	}
+	if o.Version == 0 {
+		return broker.SiteOperation{}, nil
+	}
+	o.Since, o.Until = moment(since), moment(until)
+	return o, nil
 }
 
 // SiteLoads counts the attempts that are not over, by site; a site with none is
