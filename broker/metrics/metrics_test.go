@@ -198,7 +198,7 @@ func names(t *testing.T) map[string]bool {
 
 // A dashboard that asks for a metric that is not there shows an empty panel, and
 // an alert never fires: both look like good news.
-func TestEachMetricOfTheDashboardAndTheAlertsExistsAndIsShown(t *testing.T) {
+func TestEachMetricOfTheDashboardTheAlertsAndThePageExistsAndIsShown(t *testing.T) {
 	t.Parallel()
 	have, shown := names(t), map[string]bool{}
 	for _, expr := range append(panels(t), alerts(t)...) {
@@ -217,6 +217,14 @@ func TestEachMetricOfTheDashboardAndTheAlertsExistsAndIsShown(t *testing.T) {
 		}
 	}
 	require.Equal(t, have, shown, "a metric that nobody looks at")
+
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "metrics.md"))
+	require.NoError(t, err)
+	told := map[string]bool{}
+	for _, name := range regexp.MustCompile("`(valico_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		told[name[1]] = true
+	}
+	require.Equal(t, have, told, "docs/metrics.md names each metric and no other")
 }
 
 // panels are the expressions of the dashboard.
