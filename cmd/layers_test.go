@@ -49,6 +49,8 @@ var never = map[string][]string{
 	"images/dsse":           {"net/http"},
 	"images/sign":           {"net/http"},
 	"adapters/order":        {"net/http", "github.com/open-policy-agent"},
+	"adapters/ticket":       {"net/http", "github.com/open-policy-agent", "github.com/nats-io"},
+	"images/registry":       {"github.com/containerd", "github.com/nats-io"},
 	"adapters/link":         {"github.com/open-policy-agent", "github.com/containerd", module + "broker/admission"},
 }
 

@@ -45,6 +45,15 @@
 // reported done when its events are acknowledged or Config.TelemetryGrace after
 // it was sealed; what is left is still sent afterwards.
 //
+// Rules of the site's own (Config.Rules) are asked of an order after order.Verify
+// and before the journal: they refuse, or let what was decided elsewhere stand.
+// As whom jobs may run is Identities' to say (identity.go).
+//
+// Images are kept for the next attempt that needs them, within Config.ImageBytes:
+// when room is needed those that no attempt needs go, the least recently used
+// first (room.go). Without room a start ends as launch_failed, site_disk_full;
+// what runs keeps its image.
+//
 // What others at the site can learn. Other users of the scheduler: the launch's
 // name, its account, its sizes and the digest of its order. Other users of a file
 // system: the names of attempts' folders if they know them from the scheduler
