@@ -20,6 +20,7 @@ import (
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/store/sqlite"
 	"github.com/valico-hpc/valico/broker/telemetry"
+	"github.com/valico-hpc/valico/cmd/valico/brokertest"
 	"github.com/valico-hpc/valico/cmd/valico/demo"
 	"github.com/valico-hpc/valico/images/dsse"
 )
@@ -71,10 +72,10 @@ func steal(t *testing.T, r *remote) *thief {
 	require.Len(t, es, 1)
 	th.agent, err = dsse.ParsePublicPEM(es[0].Key)
 	require.NoError(t, err)
-	pair, err := tls.LoadX509KeyPair(filepath.Join(r.public, "broker.pem"), filepath.Join(r.Dir, "broker.key"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(r.Public, "broker.pem"), filepath.Join(r.Dir, "broker.key"))
 	require.NoError(t, err)
 	th.nats, err = telemetry.NewServer(telemetry.ServerConfig{Dir: t.TempDir(), NoSync: true, Websocket: &telemetry.Websocket{
-		Listen: r.listen, TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
+		Listen: r.Listen, TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 	}})
 	require.NoError(t, err)
 	require.NoError(t, th.nats.PinSite(es[0].Site, es[0].SignIn))
@@ -96,10 +97,10 @@ func steal(t *testing.T, r *remote) *thief {
 func TestStolenBrokerKeysStartNothingAndTheSiteTells(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, nil)
-	r.startAgent()
+	r.StartAgent()
 	job := r.submit("honest", "")
 	job = r.until(job.ID, over)
-	require.Equal(t, "succeeded", job.State, "%+v\n%s", job, r.agentLog())
+	require.Equal(t, "succeeded", job.State, "%+v\n%s", job, r.AgentLog())
 	genuine := broker.AttemptID(job.Attempts[0].ID)
 	r.Kill()
 
@@ -107,18 +108,18 @@ func TestStolenBrokerKeysStartNothingAndTheSiteTells(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := th.site.Describe(t.Context())
 		return err == nil
-	}, time.Minute, 100*time.Millisecond, "the agent takes the thief for its broker: %s", r.agentLog())
+	}, time.Minute, 100*time.Millisecond, "the agent takes the thief for its broker: %s", r.AgentLog())
 	o := th.forge(r, genuine)
 	err := th.site.Start(t.Context(), o)
 	require.Equal(t, broker.KindForbidden, broker.KindOf(err), "%v", err)
 	require.Equal(t, order.CodePermitSignature, broker.CodeOf(err))
-	require.NoDirExists(t, filepath.Join(r.dir, "attempts", string(o.Order.Attempt)))
+	require.NoDirExists(t, filepath.Join(r.Place, "attempts", string(o.Order.Attempt)))
 	require.NoError(t, th.store.Close())
 	th.nats.Close()
 
 	r.Revive()
 	require.Eventually(t, func() bool {
-		sa, err := r.World.Client(demo.OperatorID).SiteAgent(t.Context(), remoteName)
+		sa, err := r.World.Client(demo.OperatorID).SiteAgent(t.Context(), brokertest.RemoteName)
 		if err != nil {
 			return false
 		}
@@ -128,8 +129,8 @@ func TestStolenBrokerKeysStartNothingAndTheSiteTells(t *testing.T) {
 			}
 		}
 		return false
-	}, 2*time.Minute, 200*time.Millisecond, "the alert reaches the operators: %s", r.agentLog())
-	r.endAgent(syscall.SIGTERM)
+	}, 2*time.Minute, 200*time.Millisecond, "the alert reaches the operators: %s", r.AgentLog())
+	r.EndAgent(syscall.SIGTERM)
 }
 
 // forge makes a genuine order into one for the thief's own permit, with every
@@ -143,7 +144,7 @@ func (th *thief) forge(r *remote, genuine broker.AttemptID) broker.SignedOrder {
 	require.NoError(th.t, err)
 	forger, err := demo.NewAuthority(th.t.TempDir()) // an authority of the thief's own
 	require.NoError(th.t, err)
-	doc := demo.Permit(time.Now(), remoteName)
+	doc := demo.Permit(time.Now(), brokertest.RemoteName)
 	jws, err := forger.Sign(doc)
 	require.NoError(th.t, err)
 	w := o.Order

@@ -12,7 +12,7 @@ import (
 )
 
 // build holds the programs of this test binary, built once.
-var build = sync.OnceValues(func() (string, error) {
+var build = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // one build for all tests
 	dir, err := os.MkdirTemp("", "valico-killable-")
 	if err != nil {
 		return "", fmt.Errorf("make a folder for programs: %w", err)
@@ -22,7 +22,7 @@ var build = sync.OnceValues(func() (string, error) {
 		{"build", "-tags", "killpoints", "-o", dir + "/", module + "valico", module + "valico-exec"},
 		{"build", "-o", filepath.Join(dir, "image", "worker"), module + "valico/testdata/worker"},
 	} {
-		c := exec.Command("go", args...) //nolint:gosec,noctx // our own packages; shared by every test
+		c := exec.Command("go", args...) //nolint:gosec // our own packages; shared by every test
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("go %v: %w\n%s", args, err, out)

@@ -30,13 +30,14 @@ const (
 	ceiling = 12 * time.Minute
 )
 
-// world is a broker with two sites that break.
+// world is a broker with three sites that break.
 type world struct {
 	*brokertest.Broker
-	slurm *lab.Lab
-	nomad *nomadlab.Lab
-	link  *faultproxy.Proxy
-	sites map[string]place
+	slurm  *lab.Lab
+	nomad  *nomadlab.Lab
+	link   *faultproxy.Proxy // to Nomad
+	remote *brokertest.Remote
+	sites  map[string]place
 }
 
 // place is a site with the permit for it.
@@ -57,7 +58,7 @@ type task struct {
 	job    wire.Job
 }
 
-// newWorld brings both clusters up and admits them.
+// newWorld brings both clusters and the remote site's agent up and admits them.
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := &world{Broker: brokertest.New(t), sites: map[string]place{}}
@@ -87,11 +88,15 @@ func newWorld(t *testing.T, seed uint64) *world {
 			c.Nomad[name] = n
 		}
 	})
+	w.remote = brokertest.NewRemote(w.Broker, nil)
 	w.Prepare(slurm, slurmData, 100)
 	w.sites["slurm"] = w.permitted(t, w.World.Site, onSlurm.SiteDir())
 	added, err := w.World.Admit(t.Context(), nomad, nomadData, 100)
 	require.NoError(t, err)
 	w.sites["nomad"] = w.permitted(t, added, onNomad.SiteDir())
+	w.remote.Enrol(100)
+	w.remote.StartAgent()
+	w.sites["remote"] = w.permitted(t, w.remote.Site, w.remote.Place)
 	return w
 }
 
@@ -109,10 +114,7 @@ func (w *world) permitted(t *testing.T, site wire.Site, dir string) place {
 func (w *world) tasks(rng *rand.Rand) []*task {
 	out := make([]*task, jobs)
 	for i := range out {
-		k := &task{key: fmt.Sprintf("chaos-%03d", i), place: w.sites["slurm"]}
-		if i%5 < 2 {
-			k.place = w.sites["nomad"]
-		}
+		k := &task{key: fmt.Sprintf("chaos-%03d", i), place: w.sites[[]string{"slurm", "nomad", "slurm", "remote", "slurm"}[i%5]]}
 		work := time.Duration(100+rng.IntN(1900)) * time.Millisecond
 		switch rng.IntN(8) {
 		case 0:

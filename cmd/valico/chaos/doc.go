@@ -2,13 +2,14 @@
 // hung and cut off under them, drawn from a seed.
 //
 //	broker process ─▶ slurmrestd ─▶ slurmctld, slurmdbd, slurmd × 4    120 jobs
-//	               ─▶ bad link   ─▶ Nomad agent                         80 jobs
+//	               ─▶ bad link ─▶ Nomad agent                          40 jobs
+//	               ◀─ bad link ◀─ valico agent ─▶ local scheduler      40 jobs
 //
 // While the jobs run, one fault after the other strikes: kill -9 of the broker
-// (and with it of its NATS server and its in-process agents), of slurmrestd, of
-// slurmctld, slurmdbd or a slurmd, of the Nomad agent; a hang of slurmctld or of
-// the agent; a link with delay, loss and resets. Each is taken back after a
-// moment, the work never is.
+// (and with it of its NATS server and its in-process agents), of the remote
+// agent, of slurmrestd, of slurmctld, slurmdbd or a slurmd, of the Nomad agent; a
+// hang of slurmctld or of the Nomad agent; a link that is slow, loses, resets, is
+// cut or silent. Each is taken back after a moment, the work never is.
 //
 // Afterwards every job must have ended in the truth, as its own notes on the
 // node have it: none was started twice, none is said to have succeeded that did

@@ -44,13 +44,21 @@ func (w *world) faults(ctx context.Context, t *testing.T) []fault {
 			require.NoError(t, w.nomad.Down())
 			return func() { require.NoError(t, w.nomad.Up(ctx)) }
 		}},
-		{"the link to nomad is slow and lossy", func() func() {
-			w.link.Set(faultproxy.Link{Delay: 20 * time.Millisecond, Jitter: 80 * time.Millisecond, Reset: 0.05, Stall: 0.1, StallFor: 500 * time.Millisecond})
-			return func() { w.link.Set(faultproxy.Link{}) }
-		}},
-		{"the link to nomad is cut", func() func() { w.link.Cut(); return w.link.Heal }},
-		{"the answers of nomad stay away", func() func() { w.link.Freeze(); return w.link.Thaw }},
+		{"the agent is killed", func() func() { w.remote.EndAgent(syscall.SIGKILL); return w.remote.StartAgent }},
 		{"an answer of nomad is lost", func() func() { w.link.LoseAnswer("PUT /v1/jobs"); return func() {} }},
+	}
+	for _, l := range []struct {
+		to   string
+		link *faultproxy.Proxy
+	}{{"nomad", w.link}, {"the agent", w.remote.Link}} {
+		fs = append(fs,
+			fault{"the link to " + l.to + " is slow and lossy", func() func() {
+				l.link.Set(faultproxy.Link{Delay: 20 * time.Millisecond, Jitter: 80 * time.Millisecond, Reset: 0.05, Stall: 0.1, StallFor: 500 * time.Millisecond})
+				return func() { l.link.Set(faultproxy.Link{}) }
+			}},
+			fault{"the link to " + l.to + " is cut", func() func() { l.link.Cut(); return l.link.Heal }},
+			fault{"the link to " + l.to + " is silent", func() func() { l.link.Freeze(); return l.link.Thaw }},
+		)
 	}
 	daemons := []lab.Daemon{lab.Slurmctld, lab.Slurmdbd}
 	for _, n := range w.slurm.Nodes {
