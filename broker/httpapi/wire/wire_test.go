@@ -66,7 +66,7 @@ func TestASiteSurvivesTheJourneyForOperators(t *testing.T) {
 	n := int64(100)
 	fill(reflect.ValueOf(&s).Elem(), &n)
 	got := wire.NewSite(s, "x", true).Noun()
-	got.CreatedAt = s.CreatedAt // the broker's to give
+	got.CreatedAt, got.Operation = s.CreatedAt, s.Operation // the broker's to give
 	require.Equal(t, s, got)
 }
 
