@@ -24,6 +24,9 @@ type Config struct {
 	BaseURL string
 	// Token returns a JWT for each request; nil sends none.
 	Token func(context.Context) (string, error)
+	// Refused is told of a token that was not accepted, so that the next request
+	// may bring another one; nil does nothing.
+	Refused func(token string)
 	// User is sent beside the token; "" sends none.
 	User string
 	// Version pins one of Versions; "" takes the newest that slurmrestd serves
@@ -170,6 +173,16 @@ func (c *Client) send(ctx context.Context, version string, q call) error {
 	if err != nil {
 		return err
 	}
+	err = c.exchange(req, q)
+	if e, ok := errors.AsType[*Error](err); ok && e.class == ClassAuth && c.cfg.Refused != nil {
+		c.cfg.Refused(req.Header.Get(tokenHeader))
+	}
+	return err
+}
+
+const tokenHeader = "X-Slurm-User-Token" //nolint:gosec // a header's name
+
+func (c *Client) exchange(req *http.Request, q call) error {
 	c.sent.Add(1)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -233,7 +246,7 @@ func (c *Client) request(ctx context.Context, version string, q call) (*http.Req
 		if err != nil {
 			return nil, &Error{Op: q.op, Err: err, class: ClassAuth, unsent: true}
 		}
-		req.Header.Set("X-Slurm-User-Token", t)
+		req.Header.Set(tokenHeader, t)
 	}
 	return req, nil
 }

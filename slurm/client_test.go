@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +258,22 @@ func TestATokenThatCannotBeHadIsNotAnOutage(t *testing.T) {
 	e := failure(t, c.Ping(t.Context()))
 	require.Equal(t, slurm.ClassAuth, e.Class())
 	require.Empty(t, a.calls)
+}
+
+func TestATokenThatIsNotAcceptedIsSaid(t *testing.T) {
+	t.Parallel()
+	var refused []string
+	token := 0
+	a := &answers{status: 401}
+	c := serve(t, a, func(c *slurm.Config) {
+		c.Token = func(context.Context) (string, error) { token++; return strconv.Itoa(token), nil }
+		c.Refused = func(token string) { refused = append(refused, token) }
+	})
+	require.Equal(t, slurm.ClassAuth, failure(t, c.Ping(t.Context())).Class())
+	require.Equal(t, []string{"1"}, refused)
+	a.status = 500
+	require.NotEqual(t, slurm.ClassAuth, failure(t, c.Ping(t.Context())).Class())
+	require.Equal(t, []string{"1"}, refused, "an outage says nothing of the token")
 }
 
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {

@@ -69,9 +69,8 @@ func TestContractOnARealSlurm(t *testing.T) { //nolint:paralleltest // the suite
 			t.Helper()
 			return killed(t, lab.Slurmdbd)
 		},
-		Gibberish: gibberish,
+		Gibberish: gibberish, Expire: expire,
 		Cannot: map[string]string{
-			"Expire":      "an account's own slurmrestd asks for no credential that could expire; tokens that expired are a test of package slurm",
 			"OutOfMemory": "OUT_OF_MEMORY comes from a cgroup, and the lab's nodes have none; that the word is known is a test of states",
 		},
 	})

@@ -111,6 +111,16 @@ func (w *wallet) get(ctx context.Context) (string, error) {
 	return token, nil
 }
 
+// refused forgets a token that Slurm does not accept, as after the site changed
+// its key: the next request asks for another.
+func (w *wallet) refused(token string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.token == token {
+		w.token = ""
+	}
+}
+
 // claims are what Slurm's auth/jwt reads of a token.
 type claims struct {
 	User    string `json:"sun"`
@@ -162,7 +172,7 @@ func foreign(ctx context.Context, cfg Config, account string, who Identity) (*da
 	d := &daemon{cfg: cfg, who: who, done: make(chan struct{}), ready: make(chan struct{})}
 	w := &wallet{account: account, ask: cfg.Tokens, now: cfg.Now}
 	var err error
-	d.rest, err = slurm.New(slurm.Config{BaseURL: cfg.URL, User: account, Token: w.get, Version: cfg.APIVersion, MaxConns: 16})
+	d.rest, err = slurm.New(slurm.Config{BaseURL: cfg.URL, User: account, Token: w.get, Refused: w.refused, Version: cfg.APIVersion, MaxConns: 16})
 	if err != nil {
 		return nil, unavailable("make a client", err)
 	}
