@@ -38,6 +38,7 @@ type world struct {
 	link   *faultproxy.Proxy // to Nomad
 	remote *brokertest.Remote
 	sites  map[string]place
+	forgot time.Time // when slurmctld was last killed, and came back with an older state
 }
 
 // place is a site with the permit for it.

@@ -67,6 +67,9 @@ func (w *world) faults(ctx context.Context, t *testing.T) []fault {
 	for _, d := range daemons {
 		fs = append(fs, fault{string(d) + " is killed", func() func() {
 			require.NoError(t, w.slurm.Kill(ctx, d))
+			if d == lab.Slurmctld {
+				w.forgot = time.Now()
+			}
 			return func() { require.NoError(t, w.slurm.Begin(d)) }
 		}})
 	}
