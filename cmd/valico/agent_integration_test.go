@@ -102,6 +102,11 @@ func (r *remote) livesThrough() {
 	job := r.submit("long", `, "-work", "15s"`)
 	job = r.until(job.ID, func(j wire.Job) bool { return over(j) || attemptIs("running")(j) })
 	require.False(t, over(job), "%+v\n%s", job, r.AgentLog())
+	check, err := r.World.Client(demo.OperatorID).CheckSite(t.Context(), r.Site.Name)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(check.Checks, func(c wire.Check) bool {
+		return c.Name == "agent" && c.OK && strings.HasPrefix(c.Found, "remote")
+	}), "%+v", check)
 	requireNoListener(t, r.Agent.Process.Pid)
 
 	r.Link.Cut()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/adapters/order"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/httpapi/wire"
@@ -54,12 +55,15 @@ func admissible(s broker.Site) (broker.Site, error) {
 	return s, nil
 }
 
-// probe measures what Valico can do at a site whose agent runs here.
+// probe measures what Valico can do at a site, through its agent.
 type probe struct{ app *App }
 
 // Check satisfies httpapi.Probe.
 func (p probe) Check(ctx context.Context, s broker.Site) ([]wire.Check, error) {
-	_, here := p.app.site(s.ID)
+	site, here := p.app.site(s.ID)
+	if l, ok := site.(*link.Site); ok {
+		return remoteChecks(ctx, l), nil
+	}
 	out := []wire.Check{{Name: "agent", OK: here, Found: fmt.Sprintf("in this process: %t", here), Help: "restart the broker with this site configured"}}
 	dir := p.app.siteDir(s)
 	trust, err := order.LoadTrust(filepath.Join(dir, "trust.json"))

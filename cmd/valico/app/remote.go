@@ -6,10 +6,12 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/httpapi/wire"
 	"github.com/valico-hpc/valico/images/dsse"
 )
 
@@ -170,6 +172,39 @@ func (s siteAdder) BrokerRecord(_ context.Context, site broker.Site) (broker.Bro
 		*to = bytes.TrimSpace(b)
 	}
 	return r, nil
+}
+
+// checkTime is how long a check waits for a remote agent.
+const checkTime = 5 * time.Second
+
+// remoteChecks asks a remote agent how it is. What it says is the site's word,
+// proven to be the enrolled agent's; nothing of it is measured here.
+func remoteChecks(ctx context.Context, l *link.Site) []wire.Check {
+	ctx, done := context.WithTimeout(ctx, checkTime)
+	defer done()
+	d, err := l.Describe(ctx)
+	if err != nil {
+		heard := "never"
+		if p := l.Presence(); !p.Heard.IsZero() {
+			heard = p.Heard.UTC().Format(time.RFC3339)
+		}
+		return []wire.Check{{
+			Name: "agent", Found: "no answer; last heard " + heard,
+			Help: "the site operator looks whether the agent runs and reaches the broker; jobs there run on",
+		}}
+	}
+	packs := string(d.Packs)
+	if packs == "" {
+		packs = "none"
+	}
+	return []wire.Check{
+		{Name: "agent", OK: true, Found: "remote, version " + d.Version + ", since " + d.StartedAt.UTC().Format(time.RFC3339)},
+		{Name: "trust", OK: true, Found: string(d.Trust)},
+		{Name: "site_rules", OK: true, Found: packs},
+		{Name: "scheduler_answers", OK: d.SchedulerOK, Found: d.Scheduler, Help: "the site operator looks at the scheduler"},
+		{Name: "disk_free", OK: d.DiskFree > 1<<30, Found: fmt.Sprintf("%d bytes", d.DiskFree), Help: "the site operator makes room"},
+		{Name: "alerts", OK: d.Alerts == 0, Found: strconv.Itoa(d.Alerts) + " not yet taken up", Help: "see: valico site agent SITE"},
+	}
 }
 
 func agentsUnconfigured(name string) error {
