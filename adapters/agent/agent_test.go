@@ -15,6 +15,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -24,7 +25,7 @@ func TestAnOrderIsRunSealedAndReported(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	require.Equal(t, broker.AttemptSubmitting, s.report(a, att).State)
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeOK, r.Outcome)
@@ -33,8 +34,8 @@ func TestAnOrderIsRunSealedAndReported(t *testing.T) {
 	require.True(t, r.Outputs.Sandbox)
 	require.Equal(t, broker.DigestOf(r.Outputs.Bytes), r.Outputs.Digest)
 	require.Equal(t, []broker.OutputFile{
-		{Path: "logs/loss.csv", SizeBytes: 6, Digest: digestOf("1,0.5\n")},
-		{Path: "model.bin", SizeBytes: 7, Digest: digestOf("weights")},
+		{Path: "logs/loss.csv", SizeBytes: 6, Digest: ordertest.DigestOf("1,0.5\n")},
+		{Path: "model.bin", SizeBytes: 7, Digest: ordertest.DigestOf("weights")},
 	}, r.Outputs.Files)
 	require.Equal(t, []string{"order_accepted", "started", "loss", "stdout", "gpu_missing", "ended", "outputs_sealed"}, s.tel.names(att))
 	require.Equal(t, 1, s.sched.starts[string(att)])
@@ -61,7 +62,7 @@ func TestTheSiteIsLaidOutAsTheNodesExpect(t *testing.T) {
 		return s.train(l)
 	}
 	a := s.open(s.config())
-	o := s.auth.issue(t, att, nil)
+	o := s.auth.Issue(t, att, nil)
 	require.NoError(t, a.Start(t.Context(), o))
 	s.finish(a, att)
 	require.Equal(t, map[string]os.FileMode{"order.json": 0o400, "out": 0o700, ".": 0o700}, modes)
@@ -69,7 +70,7 @@ func TestTheSiteIsLaidOutAsTheNodesExpect(t *testing.T) {
 		"attempts": 0o711, "quarantine": 0o700, "journal": 0o700, "images/blobs/sha256": 0o711,
 		"quarantine/" + string(att): 0o700, "images/oci-layout": 0o444,
 		"images/blobs/sha256/" + o.Order.Image.Hex():                      0o444,
-		"images/blobs/sha256/" + broker.DigestOf(s.auth.layer).Hex():      0o444,
+		"images/blobs/sha256/" + broker.DigestOf(s.auth.Layer).Hex():      0o444,
 		"images/blobs/sha256/" + broker.DigestOf(o.Evidence.Config).Hex(): 0o444,
 	} {
 		fi, err := os.Stat(filepath.Join(s.dir, name))
@@ -114,7 +115,7 @@ func TestAnAccountOfItsOwnGetsItsFolderAndNothingElse(t *testing.T) {
 		return st
 	}
 	a := s.open(c)
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
 	fi, err := os.Stat(filepath.Join(s.dir, "quarantine", string(att), "out", "model.bin"))
 	require.NoError(t, err)
@@ -127,11 +128,11 @@ func TestNothingTheSchedulerSeesNamesAnything(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	s.finish(a, att)
 	seen := fmt.Sprintf("%+v", s.sched.launch)
 	for _, secret := range []string{
-		person, "ada", s.auth.doc.ID, s.auth.doc.Datasets[0].PURI, "cohort", "screening", "53(1)", "ten_one", "job_one", "SEED", "/train",
+		person, "ada", s.auth.Doc.ID, s.auth.Doc.Datasets[0].PURI, "cohort", "screening", "53(1)", "ten_one", "job_one", "SEED", "/train",
 	} {
 		require.NotContains(t, seen, secret)
 	}
@@ -141,10 +142,10 @@ func TestARepeatedStartDoesNothingAndAnotherOrderIsASecondStart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.open(s.config())
-	o := s.auth.issue(t, att, nil)
+	o := s.auth.Issue(t, att, nil)
 	require.NoError(t, a.Start(t.Context(), o))
 	require.NoError(t, a.Start(t.Context(), o))
-	other := s.auth.issue(t, att, func(o *broker.WorkOrder) { o.ID = "ord_two" })
+	other := s.auth.Issue(t, att, func(o *broker.WorkOrder) { o.ID = "ord_two" })
 	require.Equal(t, order.CodeSecondStart, broker.CodeOf(a.Start(t.Context(), other)))
 	s.finish(a, att)
 	s.clock.add(24 * time.Hour) // the order has expired, but it is the one that ran
@@ -163,7 +164,7 @@ func TestWhatVerifyRefusesIsRefusedUnchangedAndNeverSubmitted(t *testing.T) {
 	} {
 		s := newSite(t)
 		a := s.open(s.config())
-		err := a.Start(t.Context(), s.auth.issue(t, att, edit))
+		err := a.Start(t.Context(), s.auth.Issue(t, att, edit))
 		require.Equal(t, code, broker.CodeOf(err))
 		require.Equal(t, broker.KindForbidden, broker.KindOf(err))
 		a.Turn(t.Context())
@@ -182,21 +183,21 @@ func TestASiteWithoutTrustStartsNothingAndSaysTryAgain(t *testing.T) {
 	s := newSite(t)
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "trust.json")))
 	a := s.open(s.config())
-	require.Equal(t, broker.KindUnavailable, broker.KindOf(a.Start(t.Context(), s.auth.issue(t, att, nil))))
+	require.Equal(t, broker.KindUnavailable, broker.KindOf(a.Start(t.Context(), s.auth.Issue(t, att, nil))))
 	require.Zero(t, s.sched.submits)
 }
 
 func TestALayerOfOtherBytesEndsTheAttempt(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.blobs.blobs[broker.DigestOf(s.auth.layer)] = []byte("lay3r")
+	s.blobs.blobs[broker.DigestOf(s.auth.Layer)] = []byte("lay3r")
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeLaunchFailed, r.Outcome)
 	require.Equal(t, order.CodeImageTampered, r.Code)
 	require.Zero(t, s.sched.submits)
-	require.NoFileExists(t, filepath.Join(s.dir, "images", "blobs", "sha256", broker.DigestOf(s.auth.layer).Hex()))
+	require.NoFileExists(t, filepath.Join(s.dir, "images", "blobs", "sha256", broker.DigestOf(s.auth.Layer).Hex()))
 }
 
 func TestAStoreThatIsAwayIsTriedUntilTheOrderExpires(t *testing.T) {
@@ -204,7 +205,7 @@ func TestAStoreThatIsAwayIsTriedUntilTheOrderExpires(t *testing.T) {
 	s := newSite(t)
 	s.blobs.set(errAway)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	require.Equal(t, broker.AttemptSubmitting, s.report(a, att).State)
 	s.clock.add(2 * time.Hour)
@@ -218,7 +219,7 @@ func TestAnAttemptStoppedBeforeItIsSubmittedIsNeverSubmitted(t *testing.T) {
 	s := newSite(t)
 	s.blobs.set(errAway)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	require.NoError(t, a.Stop(t.Context(), att))
 	s.blobs.set(nil)
@@ -233,7 +234,7 @@ func TestAStopThatComesBeforeTheOrderRefusesIt(t *testing.T) {
 	require.NoError(t, a.Stop(t.Context(), att))
 	require.NoError(t, a.Stop(t.Context(), att))
 	again := s.open(s.config())
-	require.Equal(t, "attempt_stopped", broker.CodeOf(again.Start(t.Context(), s.auth.issue(t, att, nil))))
+	require.Equal(t, "attempt_stopped", broker.CodeOf(again.Start(t.Context(), s.auth.Issue(t, att, nil))))
 	again.Turn(t.Context())
 	require.Zero(t, s.sched.submits)
 	require.Equal(t, broker.OutcomeCancelled, s.report(again, att).Outcome)
@@ -244,7 +245,7 @@ func TestAStopWhileTheAnswerIsUnknownFencesTheAttemptOff(t *testing.T) {
 	s := newSite(t)
 	s.sched.down = errAway
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	require.NoError(t, a.Stop(t.Context(), att))
 	s.sched.down = nil
@@ -263,7 +264,7 @@ func TestARunningAttemptThatIsStoppedIsCancelled(t *testing.T) {
 		return agent.Status{State: agent.SchedulerRunning}
 	}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	a.Turn(t.Context())
 	require.Equal(t, broker.AttemptStarting, s.report(a, att).State)
@@ -282,7 +283,7 @@ func TestAQueuedAttemptSaysWhatItWaitsFor(t *testing.T) {
 		return agent.Status{State: agent.SchedulerQueued, Waiting: broker.Wait(broker.WaitPriority, "Priority", time.Time{})}
 	}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	a.Turn(t.Context())
 	r := s.report(a, att)
@@ -308,7 +309,7 @@ func TestAnAgentThatDiesAnywhereStartsNothingTwiceAndEndsEverything(t *testing.T
 	for n := 1; ; n++ {
 		require.Less(t, n, 100)
 		s := newSite(t)
-		o := s.auth.issue(t, att, nil)
+		o := s.auth.Issue(t, att, nil)
 		m := &mortal{left: n}
 		c := s.config()
 		c.Step = m.step
@@ -343,7 +344,7 @@ func TestAnAnswerOfTheSchedulerThatWasLostIsAskedForAgain(t *testing.T) {
 	s := newSite(t)
 	s.sched.lose = 2
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
 	require.Equal(t, 3, s.sched.submits)
 	require.Equal(t, 1, s.sched.starts[string(att)])
@@ -354,7 +355,7 @@ func TestALaunchTheSchedulerRefusesForGoodEnds(t *testing.T) {
 	s := newSite(t)
 	s.sched.down = &broker.Error{Kind: broker.KindInvalid, Code: "no_such_partition", Message: "no"}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeLaunchFailed, r.Outcome)
@@ -366,7 +367,7 @@ func TestTelemetryThatCanNeverTravelHoldsUpNothing(t *testing.T) {
 	s := newSite(t)
 	s.tel.set(&broker.Error{Kind: broker.KindInvalid, Code: "event_invalid", Message: "no"})
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	a.Turn(t.Context())
 	require.Equal(t, broker.AttemptDone, s.report(a, att).State)
@@ -377,7 +378,7 @@ func TestAFaultIsTriedAgainEverMoreSlowly(t *testing.T) {
 	s := newSite(t)
 	s.sched.down = errAway
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	for range 600 { // ten minutes
 		a.Turn(t.Context())
 		s.clock.add(time.Second)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 )
@@ -49,10 +50,10 @@ func wrote() spool.Record {
 // segment runs one segment of the fixture's job and returns its report.
 func (s *site) segment(a *agent.Agent, n int, end spool.Record) broker.AttemptReport {
 	s.t.Helper()
-	s.auth.resume, s.auth.segment = broker.Resume{Signal: "USR1", Before: time.Minute, MaxSegments: 3}, n
+	s.auth.Resume, s.auth.Segment = broker.Resume{Signal: "USR1", Before: time.Minute, MaxSegments: 3}, n
 	s.sched.work = s.counts(end)
 	id := broker.AttemptID("att_" + strconv.Itoa(n))
-	require.NoError(s.t, a.Start(s.t.Context(), s.auth.issue(s.t, id, nil)))
+	require.NoError(s.t, a.Start(s.t.Context(), s.auth.Issue(s.t, id, nil)))
 	return s.finish(a, id)
 }
 
@@ -60,7 +61,7 @@ func TestACheckpointIsThereForTheNextSegmentAndGoesWithTheLast(t *testing.T) {
 	t.Parallel()
 	for _, telemetry := range []string{"full", "sealed"} {
 		s := newSite(t)
-		s.auth.telemetry = telemetry
+		s.auth.Telemetry = telemetry
 		a := s.open(s.config())
 		for n := range 2 {
 			r := s.segment(a, n+1, wrote())
@@ -97,9 +98,12 @@ func TestCheckpointsAreClosedToOtherAccounts(t *testing.T) {
 func TestAnotherJobPersonOrImageFindsNoCheckpoint(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(s *site){
-		"another image":  func(s *site) { s.auth.layer = []byte("other"); s.blobs.blobs[digestOf("other")] = s.auth.layer },
-		"another spec":   func(s *site) { s.auth.telemetry = "metrics" },
-		"more segments":  func(s *site) { s.auth.resume.MaxSegments = 4 },
+		"another image": func(s *site) {
+			s.auth.Layer = []byte("other")
+			s.blobs.blobs[ordertest.DigestOf("other")] = s.auth.Layer
+		},
+		"another spec":   func(s *site) { s.auth.Telemetry = "metrics" },
+		"more segments":  func(s *site) { s.auth.Resume.MaxSegments = 4 },
 		"another folder": func(s *site) { require.NoError(s.t, os.WriteFile(s.owner(), []byte("{}"), 0o400)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,10 +111,10 @@ func TestAnotherJobPersonOrImageFindsNoCheckpoint(t *testing.T) {
 			s := newSite(t)
 			a := s.open(s.config())
 			s.segment(a, 1, wrote())
-			s.auth.segment = 2
+			s.auth.Segment = 2
 			require.NoError(t, os.Chmod(s.owner(), 0o600))
 			change(s)
-			require.NoError(t, a.Start(t.Context(), s.auth.issue(t, "att_2", nil)))
+			require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, "att_2", nil)))
 			r := s.finish(a, "att_2")
 			require.Equal(t, broker.OutcomeLaunchFailed, r.Outcome)
 			require.Equal(t, "ckpt_of_another", r.Code)
@@ -153,12 +157,12 @@ func TestAnEndThatSomebodyAskedForIsNoReasonToGoOn(t *testing.T) {
 	s := newSite(t)
 	a := s.open(s.config())
 	work := s.counts(wrote())
-	s.auth.resume, s.auth.segment = broker.Resume{Signal: "USR1", Before: time.Minute, MaxSegments: 3}, 1
+	s.auth.Resume, s.auth.Segment = broker.Resume{Signal: "USR1", Before: time.Minute, MaxSegments: 3}, 1
 	s.sched.work = func(l broker.Launch) agent.Status {
 		work(l)
 		return agent.Status{State: agent.SchedulerEnded, Outcome: broker.OutcomeCancelled} // by the site's operator
 	}
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeCancelled, r.Outcome)
 	require.Equal(t, "scheduler_cancelled", r.Code)
@@ -170,9 +174,9 @@ func TestASegmentSurvivesEveryDeathOfTheAgent(t *testing.T) {
 	for at := 1; ; at++ {
 		s := newSite(t)
 		s.segment(s.open(s.config()), 1, wrote())
-		s.auth.segment = 2
+		s.auth.Segment = 2
 		s.sched.work = s.counts(wrote())
-		o := s.auth.issue(t, "att_2", nil)
+		o := s.auth.Issue(t, "att_2", nil)
 		m := &mortal{left: at}
 		c := s.config()
 		c.Step = m.step
@@ -204,7 +208,7 @@ func TestASegmentSurvivesEveryDeathOfTheAgent(t *testing.T) {
 func TestAJobOnSeveralNodesIsFencedOnEachAndItsEndsAreJoined(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.auth.nodes, s.auth.network = 3, "job"
+	s.auth.Nodes, s.auth.Network = 3, "job"
 	var secret []byte
 	s.sched.work = func(l broker.Launch) agent.Status {
 		secret, _ = os.ReadFile(filepath.Join(l.Dir, "secret"))
@@ -221,12 +225,12 @@ func TestAJobOnSeveralNodesIsFencedOnEachAndItsEndsAreJoined(t *testing.T) {
 		return agent.Status{State: agent.SchedulerEnded}
 	}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	require.Equal(t, broker.OutcomeOOM, s.finish(a, att).Outcome)
 	require.Len(t, secret, 64)
 
 	s.sched.work = func(broker.Launch) agent.Status { return agent.Status{State: agent.SchedulerEnded} } // it never began
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, "att_two", nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, "att_two", nil)))
 	require.Equal(t, "never_started", s.finish(a, "att_two").Code)
 	entries, err := os.ReadDir(filepath.Join(s.dir, "attempts", "att_two"))
 	require.NoError(t, err)

@@ -16,10 +16,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/airlock"
 	"github.com/valico-hpc/valico/broker/dispatch"
 	"github.com/valico-hpc/valico/broker/spool"
+)
+
+// Whom and what the orders name.
+const (
+	person   = ordertest.Person
+	reviewer = ordertest.Reviewer
+	account  = ordertest.Account
 )
 
 var (
@@ -180,7 +188,7 @@ func (s *shelf) set(err error) {
 type site struct {
 	t     *testing.T
 	dir   string
-	auth  *authority
+	auth  *ordertest.Authority
 	sched *machine
 	tel   *telescope
 	blobs *shelf
@@ -208,11 +216,11 @@ func (c *clock) add(d time.Duration) {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
-	s := &site{t: t, dir: t.TempDir(), auth: newAuthority(t, now), clock: &clock{now: now}}
+	s := &site{t: t, dir: t.TempDir(), auth: ordertest.New(t, now), clock: &clock{now: now}}
 	s.sched = newMachine(s.train)
 	s.tel = &telescope{t: t, events: map[broker.AttemptID][]broker.Event{}}
-	s.blobs = &shelf{blobs: map[broker.Digest][]byte{broker.DigestOf(s.auth.layer): s.auth.layer}}
-	s.auth.pin(t, s.dir)
+	s.blobs = &shelf{blobs: map[broker.Digest][]byte{broker.DigestOf(s.auth.Layer): s.auth.Layer}}
+	s.auth.Pin(t, s.dir)
 	return s
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 )
@@ -39,7 +40,7 @@ func lie(t *testing.T, s *site, c agent.Config, records ...spool.Record) broker.
 		return agent.Status{State: agent.SchedulerEnded, Outcome: broker.OutcomeOK}
 	}
 	a := s.open(c)
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	return s.finish(a, att)
 }
 
@@ -57,7 +58,7 @@ func TestASpoolCannotMoveTheTimesOfItsAttempt(t *testing.T) {
 				spool.Record{Kind: spool.KindStarted, At: at},
 				spool.Record{Kind: spool.KindOutcome, At: at, Outcome: string(broker.OutcomeOK)})
 			for _, x := range []time.Time{r.StartedAt, r.FinishedAt} {
-				require.False(t, x.Before(s.auth.now), "not before the order was accepted: %s", x)
+				require.False(t, x.Before(s.auth.Now), "not before the order was accepted: %s", x)
 				require.False(t, x.After(s.clock.Now()), "not after now: %s", x)
 			}
 		})
@@ -74,13 +75,13 @@ func TestASpoolCannotBillLessThanNothingOrMoreThanItsLimits(t *testing.T) {
 		spool.Record{Kind: spool.KindOutcome, At: s.clock.Now(), Outcome: string(broker.OutcomeOK), ElapsedSeconds: math.MaxInt64 / 2})
 	require.Equal(t, "spool", r.Usage.Method)
 	require.Equal(t, 10*time.Minute+10*time.Second, r.Usage.Elapsed, "walltime and kill margin")
-	require.EqualValues(t, 610*s.auth.gpus, r.Usage.GPUSeconds)
+	require.EqualValues(t, 610*s.auth.GPUs, r.Usage.GPUSeconds)
 }
 
 func TestMetricsWithoutFullTelemetryAreNumbersUnderPlainNames(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.auth.telemetry = "metrics"
+	s.auth.Telemetry = "metrics"
 	lie(t, s, s.config(),
 		spool.Record{Kind: spool.KindStarted, At: s.clock.Now()},
 		spool.Record{Kind: spool.KindMetric, At: s.clock.Now(), Name: "loss", Value: 0.5},
@@ -100,7 +101,7 @@ func TestAnExitCodeCarriesNothingOutButFailure(t *testing.T) {
 		code string
 	}{"full": {47, "signal_11"}, "metrics": {1, "failed"}, "sealed": {1, "failed"}} {
 		s := newSite(t)
-		s.auth.telemetry = level
+		s.auth.Telemetry = level
 		r := lie(t, s, s.config(),
 			spool.Record{Kind: spool.KindStarted, At: s.clock.Now()},
 			spool.Record{Kind: spool.KindOutcome, At: s.clock.Now(), Outcome: string(broker.OutcomeExit), ExitCode: 47, Code: "signal_11"})
@@ -123,7 +124,7 @@ func TestALinkInTheSpoolsPlaceIsDamageAndNotForEver(t *testing.T) {
 		return agent.Status{State: agent.SchedulerEnded, Outcome: broker.OutcomeOK}
 	}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	r := s.finish(a, att)
 	require.Equal(t, broker.OutcomeLost, r.Outcome)
 	require.Equal(t, "spool_damaged", r.Code)
@@ -133,10 +134,10 @@ func TestAnOrderThatNobodySignedSpeaksForNoJob(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.open(s.config())
-	forged := newAuthority(t, s.auth.now).issue(t, att, nil)
+	forged := ordertest.New(t, s.auth.Now).Issue(t, att, nil)
 	require.Equal(t, order.CodeKeyUnknown, broker.CodeOf(a.Start(t.Context(), forged)))
 	require.Empty(t, s.tel.names(att), "its word would stand first among the job's events")
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
 	require.Equal(t, "order_accepted", s.tel.names(att)[0])
 }

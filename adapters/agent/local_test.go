@@ -12,6 +12,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/local"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 )
@@ -60,8 +61,8 @@ func TestAJobOutlivesItsAgentAndItsSchedulerOnRealProcesses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.clock.now = time.Now().UTC().Truncate(time.Microsecond)
-	s.auth = newAuthority(t, s.clock.now)
-	s.auth.pin(t, s.dir)
+	s.auth = ordertest.New(t, s.clock.now)
+	s.auth.Pin(t, s.dir)
 	boot := func() (*agent.Agent, func()) {
 		l, err := local.New(local.Config{Dir: filepath.Join(s.dir, "local"), Env: []string{"VALICO_AGENT_TEST_EXEC=1"}})
 		require.NoError(t, err)
@@ -87,7 +88,7 @@ func TestAJobOutlivesItsAgentAndItsSchedulerOnRealProcesses(t *testing.T) {
 		return s.report(a, att)
 	}
 	a, stop := boot()
-	o := s.auth.issue(t, att, nil)
+	o := s.auth.Issue(t, att, nil)
 	require.NoError(t, a.Start(t.Context(), o))
 	await(a, broker.AttemptRunning)
 	stop()

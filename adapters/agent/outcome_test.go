@@ -43,7 +43,7 @@ func TestTheOutcomeIsTheSpoolsUnlessTheSchedulerKnowsWhyTERMCame(t *testing.T) {
 				return agent.Status{State: c.state, Outcome: c.sched}
 			}
 			a := s.open(s.config())
-			require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+			require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 			r := s.finish(a, att)
 			require.Equal(t, c.want, r.Outcome)
 			require.Equal(t, c.code, r.Code)
@@ -61,7 +61,7 @@ func TestALaunchTheSchedulerForgotIsLostNotStartedAgain(t *testing.T) {
 		return agent.Status{State: agent.SchedulerRunning}
 	}
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	a.Turn(t.Context())
 	s.sched.mu.Lock()
 	delete(s.sched.jobs, string(att))
@@ -75,7 +75,7 @@ func TestAnOutcomeWaitsForTelemetryForAWhileAndNoLonger(t *testing.T) {
 	s := newSite(t)
 	s.tel.set(errAway)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	for range 5 {
 		a.Turn(t.Context())
 		s.clock.add(time.Second)
@@ -96,9 +96,9 @@ func TestTheTelemetryLevelHoldsBackWhatItMust(t *testing.T) {
 		"sealed":  {"order_accepted", "started", "gpu_missing", "ended", "telemetry_held", "outputs_sealed"},
 	} {
 		s := newSite(t)
-		s.auth.telemetry = level
+		s.auth.Telemetry = level
 		a := s.open(s.config())
-		require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+		require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 		s.finish(a, att)
 		require.Equal(t, want, s.tel.names(att), level)
 		require.NotContains(t, fmt.Sprintf("%+v", s.tel.events), "patient")

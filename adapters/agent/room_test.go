@@ -14,12 +14,12 @@ import (
 
 // image gives the next order another image, whose layer has so many bytes.
 func (s *site) image(first byte, size int) (layer string) {
-	s.auth.layer = make([]byte, size)
-	s.auth.layer[0] = first
-	d := broker.DigestOf(s.auth.layer)
+	s.auth.Layer = make([]byte, size)
+	s.auth.Layer[0] = first
+	d := broker.DigestOf(s.auth.Layer)
 	s.blobs.mu.Lock()
 	defer s.blobs.mu.Unlock()
-	s.blobs.blobs[d] = s.auth.layer
+	s.blobs.blobs[d] = s.auth.Layer
 	return filepath.Join(s.dir, "images", "blobs", "sha256", d.Hex())
 }
 
@@ -37,7 +37,7 @@ func TestASiteWithoutRoomRefusesWhatIsNewAndKeepsWhatRuns(t *testing.T) {
 	c.ImageBytes = 100_000
 	a := s.open(c)
 	start := func(id broker.AttemptID) {
-		require.NoError(t, a.Start(t.Context(), s.auth.issue(t, id, nil)))
+		require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, id, nil)))
 		a.Turn(t.Context())
 	}
 	first := s.image(1, 70_000)
@@ -74,7 +74,7 @@ func TestTheImageThatWasNeededLongestAgoGoesFirst(t *testing.T) {
 	c.ImageBytes = 100_000
 	a := s.open(c)
 	run := func(id broker.AttemptID) {
-		require.NoError(t, a.Start(t.Context(), s.auth.issue(t, id, nil)))
+		require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, id, nil)))
 		require.Equal(t, broker.OutcomeOK, s.finish(a, id).Outcome)
 		s.clock.add(10 * time.Second)
 	}

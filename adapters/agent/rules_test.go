@@ -34,12 +34,12 @@ func TestASitesOwnRulesAreAskedOfVerifiedOrdersAlone(t *testing.T) {
 	})
 	a := s.open(c)
 
-	stranger := s.auth.issue(t, "att_0", func(o *broker.WorkOrder) { o.Site = "site_two" })
+	stranger := s.auth.Issue(t, "att_0", func(o *broker.WorkOrder) { o.Site = "site_two" })
 	require.Error(t, a.Start(t.Context(), stranger))
 	require.Zero(t, asked, "what does not verify reaches no rule")
 
 	answer = &broker.Error{Kind: broker.KindInvalid, Code: "site_rules", Message: "the site's own rules do not let the job start", Value: "too_many_gpus"}
-	err := a.Start(t.Context(), s.auth.issue(t, "att_1", nil))
+	err := a.Start(t.Context(), s.auth.Issue(t, "att_1", nil))
 	require.Equal(t, "site_rules", broker.CodeOf(err))
 	require.Equal(t, broker.KindInvalid, broker.KindOf(err), "the broker ends the attempt")
 	rs, err := a.Reports(t.Context(), []broker.AttemptID{"att_1"})
@@ -48,7 +48,7 @@ func TestASitesOwnRulesAreAskedOfVerifiedOrdersAlone(t *testing.T) {
 	require.Equal(t, []string{"site_rules"}, s.tel.names("att_1"), "the job's people are told")
 
 	answer = &broker.Error{Kind: broker.KindUnavailable, Code: "site_rules_unavailable", Message: "no decision"}
-	o := s.auth.issue(t, "att_2", nil)
+	o := s.auth.Issue(t, "att_2", nil)
 	require.Equal(t, broker.KindUnavailable, broker.KindOf(a.Start(t.Context(), o)), "it may come again")
 	require.Empty(t, s.tel.names("att_2"))
 	answer = nil

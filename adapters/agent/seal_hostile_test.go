@@ -136,7 +136,7 @@ func TestOneAttemptsLostManifestSilencesNoOther(t *testing.T) {
 		require.True(t, s.mark(l))
 		return agent.Status{State: agent.SchedulerRunning}
 	}
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, "att_two", nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, "att_two", nil)))
 	a.Turn(t.Context())
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "quarantine", string(att), "manifest.json")))
 	rs, err := a.Reports(t.Context(), []broker.AttemptID{att, "att_two"})

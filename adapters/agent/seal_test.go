@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/valico-hpc/valico/adapters/agent"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -23,7 +24,7 @@ func leave(t *testing.T, s *site, c agent.Config, fill func(out string)) (*agent
 		return agent.Status{State: agent.SchedulerEnded, Outcome: broker.OutcomeOK}
 	}
 	a := s.open(c)
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	return a, s.finish(a, att)
 }
 
@@ -102,25 +103,25 @@ func TestOnlyWhatAReviewerReleasedIsServed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.open(s.config())
-	require.NoError(t, a.Start(t.Context(), s.auth.issue(t, att, nil)))
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
 	m := s.finish(a, att).Outputs
 
 	_, _, err := a.Open(t.Context(), att, "model.bin")
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "nothing is released")
 	for name, env := range map[string][]byte{
 		"nonsense":                     []byte("{}"),
-		"the submitter as reviewer":    statement(t, att, m.Digest, person, s.auth.submitter, s.auth.now),
-		"another's name":               statement(t, att, m.Digest, reviewer, s.auth.submitter, s.auth.now),
-		"a key of another role":        statement(t, att, m.Digest, reviewer, s.auth.order, s.auth.now),
-		"another manifest":             statement(t, att, digestOf("other"), reviewer, s.auth.officer, s.auth.now),
-		"another attempt":              statement(t, "att_two", m.Digest, reviewer, s.auth.officer, s.auth.now),
-		"a work order in its envelope": s.auth.issue(t, att, nil).Envelope,
+		"the submitter as reviewer":    ordertest.Statement(t, att, m.Digest, person, s.auth.Submitter, s.auth.Now),
+		"another's name":               ordertest.Statement(t, att, m.Digest, reviewer, s.auth.Submitter, s.auth.Now),
+		"a key of another role":        ordertest.Statement(t, att, m.Digest, reviewer, s.auth.Order, s.auth.Now),
+		"another manifest":             ordertest.Statement(t, att, ordertest.DigestOf("other"), reviewer, s.auth.Officer, s.auth.Now),
+		"another attempt":              ordertest.Statement(t, "att_two", m.Digest, reviewer, s.auth.Officer, s.auth.Now),
+		"a work order in its envelope": s.auth.Issue(t, att, nil).Envelope,
 	} {
 		require.Error(t, a.Release(t.Context(), att, env), name)
 		_, _, err = a.Open(t.Context(), att, "model.bin")
 		require.Equal(t, broker.KindNotFound, broker.KindOf(err), name)
 	}
-	good := statement(t, att, m.Digest, reviewer, s.auth.officer, s.auth.now)
+	good := ordertest.Statement(t, att, m.Digest, reviewer, s.auth.Officer, s.auth.Now)
 	require.Equal(t, broker.KindNotFound, broker.KindOf(a.Release(t.Context(), "att_two", good)))
 	require.NoError(t, a.Release(t.Context(), att, good))
 	require.NoError(t, a.Release(t.Context(), att, good), "twice is once")
@@ -131,7 +132,7 @@ func TestOnlyWhatAReviewerReleasedIsServed(t *testing.T) {
 	body, err := readAll(t, rc)
 	require.NoError(t, err)
 	require.Equal(t, "weights", body)
-	require.Equal(t, digestOf("weights"), f.Digest)
+	require.Equal(t, ordertest.DigestOf("weights"), f.Digest)
 	for _, p := range []string{"", "model", "../manifest.json", "/etc/passwd", "logs", "./model.bin"} {
 		_, _, err = again.Open(t.Context(), att, p)
 		require.Equal(t, broker.KindNotFound, broker.KindOf(err), p)
@@ -145,8 +146,8 @@ func TestOnlyWhatAReviewerReleasedIsServed(t *testing.T) {
 	_, err = readAll(t, rc)
 	require.Error(t, err, "other bytes of the same length")
 
-	s.auth.trust.Officer = s.auth.trust.Officer[1:]
-	s.auth.pin(t, s.dir)
+	s.auth.Trust.Officer = s.auth.Trust.Officer[1:]
+	s.auth.Pin(t, s.dir)
 	_, _, err = again.Open(t.Context(), att, "logs/loss.csv")
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "the reviewer's key was taken out")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/telemetry"
 	"github.com/valico-hpc/valico/images/dsse"
@@ -82,7 +83,7 @@ func TestWhoOwnsNATSGetsRefusalsOnly(t *testing.T) {
 	w := newWorld(t)
 	w.up()
 	in := encoded(t, w.issue("att_one"))
-	start := func() []byte { return w.signed(w.request(link.MethodStart, in), w.auth.link) }
+	start := func() []byte { return w.signed(w.request(link.MethodStart, in), w.auth.Link) }
 	stranger, err := dsse.GenerateKey()
 	require.NoError(t, err)
 	otherSite, late, ahead := w.request(link.MethodStart, in), w.request(link.MethodStart, in), w.request(link.MethodStart, in)
@@ -90,10 +91,10 @@ func TestWhoOwnsNATSGetsRefusalsOnly(t *testing.T) {
 	late.Deadline = time.Now().Add(-time.Second)
 	ahead.Deadline = time.Now().Add(time.Hour)
 	broken := []byte(strings.Replace(string(start()), `"sig":"`, `"sig":"AA`, 1))
-	statement, err := dsse.Sign(order.PayloadType, []byte("{}"), w.auth.link)
+	statement, err := dsse.Sign(order.PayloadType, []byte("{}"), w.auth.Link)
 	require.NoError(t, err)
 	huge := binary.BigEndian.AppendUint32(nil, 1<<31)
-	tampered := w.signed(w.request(link.MethodStart, in), w.auth.link)
+	tampered := w.signed(w.request(link.MethodStart, in), w.auth.Link)
 	wrongSig := func() []byte {
 		e, err := dsse.Parse(start())
 		require.NoError(t, err)
@@ -115,19 +116,19 @@ func TestWhoOwnsNATSGetsRefusalsOnly(t *testing.T) {
 		{"a broken envelope", link.CodeMalformed, message(broken, in), false},
 		{"an oversized envelope", link.CodeMalformed, message(append(start(), make([]byte, link.MaxEnvelope)...), in), false},
 		{"a stranger's key", link.CodeKeyUnknown, message(w.signed(w.request(link.MethodStart, in), stranger), in), false},
-		{"the stolen order key", link.CodeKeyRole, message(w.signed(w.request(link.MethodStart, in), w.auth.order), in), false},
-		{"the stolen image key", link.CodeKeyRole, message(w.signed(w.request(link.MethodStop, in), w.auth.image), in), false},
+		{"the stolen order key", link.CodeKeyRole, message(w.signed(w.request(link.MethodStart, in), w.auth.Order), in), false},
+		{"the stolen image key", link.CodeKeyRole, message(w.signed(w.request(link.MethodStop, in), w.auth.Image), in), false},
 		{"the agent's own key", link.CodeKeyRole, message(w.signed(w.request(link.MethodStart, in), w.key), in), false},
 		{"another type of statement", link.CodeStatement, message(statement, in), false},
 		{"a signature of another request", link.CodeSignature, message(wrongSig(), in), false},
-		{"another version", link.CodeVersion, message(resign(t, start(), w.auth.link, func(v map[string]any) { v["v"] = 9 }), in), true},
-		{"a field that is not known", link.CodeMalformed, message(resign(t, start(), w.auth.link, func(v map[string]any) { v["more"] = 1 }), in), false},
-		{"a field that is missing", link.CodeMalformed, message(resign(t, start(), w.auth.link, func(v map[string]any) { delete(v, "nonce") }), in), false},
-		{"a method that is not known", link.CodeMalformed, message(resign(t, start(), w.auth.link, func(v map[string]any) { v["method"] = "mint" }), in), false},
-		{"for another site", link.CodeWrongSite, message(w.signed(otherSite, w.auth.link), in), false},
+		{"another version", link.CodeVersion, message(resign(t, start(), w.auth.Link, func(v map[string]any) { v["v"] = 9 }), in), true},
+		{"a field that is not known", link.CodeMalformed, message(resign(t, start(), w.auth.Link, func(v map[string]any) { v["more"] = 1 }), in), false},
+		{"a field that is missing", link.CodeMalformed, message(resign(t, start(), w.auth.Link, func(v map[string]any) { delete(v, "nonce") }), in), false},
+		{"a method that is not known", link.CodeMalformed, message(resign(t, start(), w.auth.Link, func(v map[string]any) { v["method"] = "mint" }), in), false},
+		{"for another site", link.CodeWrongSite, message(w.signed(otherSite, w.auth.Link), in), false},
 		{"another body", link.CodeBody, message(tampered, append([]byte(nil), in[1:]...)), false},
-		{"past its deadline", link.CodeLate, message(w.signed(late, w.auth.link), in), true},
-		{"a deadline far ahead", link.CodeAhead, message(w.signed(ahead, w.auth.link), in), true},
+		{"past its deadline", link.CodeLate, message(w.signed(late, w.auth.Link), in), true},
+		{"a deadline far ahead", link.CodeAhead, message(w.signed(ahead, w.auth.Link), in), true},
 	} {
 		before := w.resp.Refused()
 		sub := w.inject(c.data)
@@ -204,30 +205,30 @@ func TestStolenBrokerKeysStartNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.up()
-	thief := newAuthority(t, w.auth.now) // own permit, status and ledger keys
-	thief.order, thief.image, thief.link = w.auth.order, w.auth.image, w.auth.link
-	stolen := w.newSite(link.SiteConfig{Key: w.auth.link})
-	err := stolen.Start(t.Context(), thief.issue(t, "att_evil", nil))
+	thief := ordertest.New(t, w.auth.Now) // own permit, status and ledger keys
+	thief.Order, thief.Image, thief.Link = w.auth.Order, w.auth.Image, w.auth.Link
+	stolen := w.newSite(link.SiteConfig{Key: w.auth.Link})
+	err := stolen.Start(t.Context(), thief.Issue(t, "att_evil", nil))
 	require.Equal(t, broker.KindForbidden, broker.KindOf(err))
 	require.Equal(t, order.CodePermitSignature, broker.CodeOf(err))
 
 	// With a genuine permit, but a status and a ledger of the thief's.
 	halves := *w.auth
-	halves.status = thief.status
-	err = stolen.Start(t.Context(), halves.issue(t, "att_evil", nil))
+	halves.Status = thief.Status
+	err = stolen.Start(t.Context(), halves.Issue(t, "att_evil", nil))
 	require.Equal(t, order.CodePermitStatus, broker.CodeOf(err))
 	halves = *w.auth
-	halves.ledger = thief.ledger
-	err = stolen.Start(t.Context(), halves.issue(t, "att_evil", nil))
+	halves.Ledger = thief.Ledger
+	err = stolen.Start(t.Context(), halves.Issue(t, "att_evil", nil))
 	require.Equal(t, order.CodeReceipt, broker.CodeOf(err))
 
 	// A genuine order for other work, and a release that no officer signed.
-	err = stolen.Start(t.Context(), w.auth.issue(t, "att_evil", func(o *broker.WorkOrder) { o.Command = []string{"/steal"} }))
+	err = stolen.Start(t.Context(), w.auth.Issue(t, "att_evil", func(o *broker.WorkOrder) { o.Command = []string{"/steal"} }))
 	require.Equal(t, order.CodeCommand, broker.CodeOf(err))
 	require.Zero(t, w.sched.launches())
 	require.NoError(t, w.site.Start(t.Context(), w.issue("att_one")))
 	m := w.done(w.site, "att_one").Outputs
-	err = stolen.Release(t.Context(), "att_one", statement(t, "att_one", m.Digest, reviewer, w.auth.link, w.auth.now))
+	err = stolen.Release(t.Context(), "att_one", ordertest.Statement(t, "att_one", m.Digest, reviewer, w.auth.Link, w.auth.Now))
 	require.Equal(t, order.CodeReleaseKeyRole, broker.CodeOf(err))
 	_, _, err = stolen.Open(t.Context(), "att_one", "model.bin")
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err))
@@ -263,10 +264,10 @@ func TestAnAnswerIsTheAgentsOwnOverTheRequest(t *testing.T) {
 	same := func(*link.Answer) {}
 	sub, err := w.conn.Subscribe(telemetry.RequestSubject(siteID), func(m *nats.Msg) {
 		forge(m, thief, same, nil)
-		forge(m, w.auth.link, same, nil)
-		forge(m, w.auth.order, same, nil)
+		forge(m, w.auth.Link, same, nil)
+		forge(m, w.auth.Order, same, nil)
 		forge(m, w.key, func(a *link.Answer) { a.Site = "site_two" }, nil)
-		forge(m, w.key, func(a *link.Answer) { a.Request = digestOf("another") }, nil)
+		forge(m, w.key, func(a *link.Answer) { a.Request = ordertest.DigestOf("another") }, nil)
 		forge(m, w.key, same, []byte("another body"))
 		require.NoError(t, w.conn.Publish(m.Reply, []byte("noise")))
 		require.NoError(t, w.conn.Publish(m.Reply, m.Data)) // the request itself
@@ -351,7 +352,7 @@ func TestOnlyThePinnedKeySignsIn(t *testing.T) {
 func TestAnAgentsKeyOfAnotherRoleIsAnErrorOfConfiguration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, k := range []crypto.Signer{w.auth.order, w.auth.link, w.auth.officer} {
+	for _, k := range []crypto.Signer{w.auth.Order, w.auth.Link, w.auth.Officer} {
 		c := w.responder(w.open())
 		c.Key = k
 		_, err := link.NewResponder(c)
@@ -359,7 +360,7 @@ func TestAnAgentsKeyOfAnotherRoleIsAnErrorOfConfiguration(t *testing.T) {
 		require.NoError(t, w.agent.Close())
 		w.nc.Close()
 	}
-	both := w.auth.trust
-	both.Link = append(both.Link, w.auth.order.Public())
+	both := w.auth.Trust
+	both.Link = append(both.Link, w.auth.Order.Public())
 	require.Equal(t, order.CodeKeyTwoRoles, broker.CodeOf(both.Check()))
 }

@@ -97,7 +97,7 @@ func BenchmarkTelemetry(b *testing.B) {
 		for i := range batch {
 			es = append(es, broker.Event{
 				Tenant: "ten_one", Job: "job_one", Attempt: broker.AttemptID(fmt.Sprintf("att_%s_%d", name, n)), Site: siteID,
-				Source: telemetry.SourceSite, Seq: uint64(i + 1), Kind: broker.EventMetric, Name: "loss", Value: 0.5, Step: int64(i), At: w.auth.now,
+				Source: telemetry.SourceSite, Seq: uint64(i + 1), Kind: broker.EventMetric, Name: "loss", Value: 0.5, Step: int64(i), At: w.auth.Now,
 			})
 		}
 		return es

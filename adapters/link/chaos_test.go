@@ -94,7 +94,7 @@ func between(t *testing.T, w *world, timeout time.Duration) (*relay, *link.Site)
 	require.NoError(t, err)
 	require.NoError(t, carrier.Flush())
 	require.NoError(t, w.conn.Flush())
-	s, err := link.NewSite(link.SiteConfig{Site: siteID, Conn: near, Key: w.auth.link, Book: w.book, Timeout: timeout})
+	s, err := link.NewSite(link.SiteConfig{Site: siteID, Conn: near, Key: w.auth.Link, Book: w.book, Timeout: timeout})
 	require.NoError(t, err)
 	t.Cleanup(func() { r.wait.Wait(); _ = s.Close() })
 	return r, s

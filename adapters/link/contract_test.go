@@ -10,6 +10,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/airlock"
 	"github.com/valico-hpc/valico/broker/dispatch"
@@ -94,7 +95,7 @@ func sameOrder(t *testing.T, w *world, s port) {
 func secondOrder(t *testing.T, w *world, s port) {
 	t.Helper()
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
-	err := s.Start(t.Context(), w.auth.issue(t, "att_one", func(o *broker.WorkOrder) { o.ID = "ord_two" }))
+	err := s.Start(t.Context(), w.auth.Issue(t, "att_one", func(o *broker.WorkOrder) { o.ID = "ord_two" }))
 	require.Equal(t, order.CodeSecondStart, broker.CodeOf(err))
 	require.Equal(t, broker.KindForbidden, broker.KindOf(err))
 }
@@ -102,11 +103,11 @@ func secondOrder(t *testing.T, w *world, s port) {
 func refusals(t *testing.T, w *world, s port) {
 	t.Helper()
 	for code, o := range map[string]broker.SignedOrder{
-		order.CodeWrongSite: w.auth.issue(t, "att_a", func(o *broker.WorkOrder) { o.Site = "site_two" }),
-		order.CodeExpired: w.auth.issue(t, "att_b", func(o *broker.WorkOrder) {
-			o.NotBefore, o.NotAfter = w.auth.now.AddDate(0, 0, -2), w.auth.now.AddDate(0, 0, -1)
+		order.CodeWrongSite: w.auth.Issue(t, "att_a", func(o *broker.WorkOrder) { o.Site = "site_two" }),
+		order.CodeExpired: w.auth.Issue(t, "att_b", func(o *broker.WorkOrder) {
+			o.NotBefore, o.NotAfter = w.auth.Now.AddDate(0, 0, -2), w.auth.Now.AddDate(0, 0, -1)
 		}),
-		order.CodeCommand: w.auth.issue(t, "att_c", func(o *broker.WorkOrder) { o.Command = []string{"/other"} }),
+		order.CodeCommand: w.auth.Issue(t, "att_c", func(o *broker.WorkOrder) { o.Command = []string{"/other"} }),
 	} {
 		err := s.Start(t.Context(), o)
 		require.Equal(t, code, broker.CodeOf(err))
@@ -157,11 +158,11 @@ func releases(t *testing.T, w *world, s port) {
 	t.Helper()
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
 	m := w.done(s, "att_one").Outputs
-	own := statement(t, "att_one", m.Digest, person, w.auth.submitter, w.auth.now)
+	own := ordertest.Statement(t, "att_one", m.Digest, person, w.auth.Submitter, w.auth.Now)
 	require.Equal(t, "reviewer_is_submitter", broker.CodeOf(s.Release(t.Context(), "att_one", own)))
-	other := statement(t, "att_one", digestOf("other"), reviewer, w.auth.officer, w.auth.now)
+	other := ordertest.Statement(t, "att_one", ordertest.DigestOf("other"), reviewer, w.auth.Officer, w.auth.Now)
 	require.Equal(t, "manifest_mismatch", broker.CodeOf(s.Release(t.Context(), "att_one", other)))
-	good := statement(t, "att_one", m.Digest, reviewer, w.auth.officer, w.auth.now)
+	good := ordertest.Statement(t, "att_one", m.Digest, reviewer, w.auth.Officer, w.auth.Now)
 	for range 2 {
 		require.NoError(t, s.Release(t.Context(), "att_one", good))
 	}
@@ -185,7 +186,7 @@ func absent(t *testing.T, w *world, s port) {
 	require.NoError(t, s.Start(t.Context(), w.issue("att_one")))
 	m := w.done(s, "att_one").Outputs
 	none(t.Context(), "model.bin")
-	require.NoError(t, s.Release(t.Context(), "att_one", statement(t, "att_one", m.Digest, reviewer, w.auth.officer, w.auth.now)))
+	require.NoError(t, s.Release(t.Context(), "att_one", ordertest.Statement(t, "att_one", m.Digest, reviewer, w.auth.Officer, w.auth.Now)))
 	none(t.Context(), "../manifest.json")
 	none(t.Context(), "nothing")
 	require.Equal(t, broker.KindNotFound, broker.KindOf(s.Release(t.Context(), "att_two", []byte("{}"))))

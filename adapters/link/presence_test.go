@@ -12,6 +12,7 @@ import (
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/link"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 )
 
@@ -30,7 +31,7 @@ func TestABrokerKnowsWhenItHeardAnAgentAndHowItIs(t *testing.T) {
 	require.InDelta(t, 0, p.Ahead.Seconds(), 5)
 	p.Agent.At = time.Time{}
 	require.Equal(t, broker.SiteAgent{
-		Version: "1.2.3", StartedAt: w.auth.now, Trust: digestOf("trust"), Scheduler: "slurm", SchedulerOK: true, DiskUsed: 5, DiskFree: 6, DiskBound: 7,
+		Version: "1.2.3", StartedAt: w.auth.Now, Trust: ordertest.DigestOf("trust"), Scheduler: "slurm", SchedulerOK: true, DiskUsed: 5, DiskFree: 6, DiskBound: 7,
 	}, p.Agent)
 
 	w.book.mu.Lock()
@@ -138,7 +139,7 @@ func TestALargeManifestComesInParts(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"schema":"valico-outputs/v1","attempt":"att_one","sandbox":true,"sealed_at":"2026-03-02T09:00:00.000000Z","files":[`)
 	for i := range 20_000 {
-		fmt.Fprintf(&b, `{"path":"out/%06d","size":%d,"digest":"%s"},`, i, i, digestOf("x"))
+		fmt.Fprintf(&b, `{"path":"out/%06d","size":%d,"digest":"%s"},`, i, i, ordertest.DigestOf("x"))
 	}
 	m, err := agent.DecodeManifest([]byte(strings.TrimSuffix(b.String(), ",") + `],"skipped":[]}`))
 	require.NoError(t, err)
@@ -153,7 +154,7 @@ func TestALargeManifestComesInParts(t *testing.T) {
 	require.Equal(t, m, *rs[0].Outputs)
 
 	lie := m
-	lie.Digest = digestOf("another")
+	lie.Digest = ordertest.DigestOf("another")
 	w.stop()
 	w.begin(large{w.open(), lie})
 	require.Eventually(t, func() bool {

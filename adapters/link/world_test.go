@@ -26,10 +26,18 @@ import (
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/link"
 	"github.com/valico-hpc/valico/adapters/order"
+	"github.com/valico-hpc/valico/adapters/ordertest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/broker/spool"
 	"github.com/valico-hpc/valico/broker/telemetry"
 	"github.com/valico-hpc/valico/images/dsse"
+)
+
+// Whom and what the orders name.
+const (
+	person   = ordertest.Person
+	reviewer = ordertest.Reviewer
+	account  = ordertest.Account
 )
 
 const siteID = broker.SiteID("site_one")
@@ -167,7 +175,7 @@ func (b *book) of(code string) (n int64) {
 type world struct {
 	tb    testing.TB
 	dir   string
-	auth  *authority
+	auth  *ordertest.Authority
 	sched *cluster
 	book  *book
 	srv   *telemetry.Server
@@ -208,10 +216,10 @@ func certificate(tb testing.TB) (tls.Certificate, *x509.CertPool) {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
-	w := &world{tb: tb, dir: tb.TempDir(), auth: newAuthority(tb, now), stop: func() {}, size: 7}
+	w := &world{tb: tb, dir: tb.TempDir(), auth: ordertest.New(tb, now), stop: func() {}, size: 7}
 	w.pub = func(*nats.Conn) agent.Publisher { return quiet{} }
 	w.sched = &cluster{work: w.train, jobs: map[string]*agent.Status{}, starts: map[string]int{}}
-	w.auth.pin(tb, w.dir)
+	w.auth.Pin(tb, w.dir)
 	cert, pool := certificate(tb)
 	w.ca = pool
 	var err error
@@ -242,7 +250,7 @@ func (w *world) newSite(c link.SiteConfig) *link.Site {
 	w.tb.Helper()
 	c.Site, c.Conn, c.Book = siteID, w.conn, w.book
 	if c.Key == nil {
-		c.Key = w.auth.link
+		c.Key = w.auth.Link
 	}
 	s, err := link.NewSite(c)
 	require.NoError(w.tb, err)
@@ -264,7 +272,7 @@ func (w *world) open() *agent.Agent {
 	require.NoError(w.tb, err)
 	w.agent, err = agent.New(agent.Config{
 		Site: siteID, Dir: w.dir, ExecPath: "/opt/valico/valico-exec", Scheduler: w.sched,
-		Blobs: shelf{broker.DigestOf(w.auth.layer): w.auth.layer}, Publisher: w.pub(w.nc), PollEvery: 20 * time.Millisecond,
+		Blobs: shelf{broker.DigestOf(w.auth.Layer): w.auth.Layer}, Publisher: w.pub(w.nc), PollEvery: 20 * time.Millisecond,
 		Retry: 50 * time.Millisecond, LostAfter: 20 * time.Millisecond, TelemetryGrace: time.Second,
 	})
 	require.NoError(w.tb, err)
@@ -300,12 +308,12 @@ func (w *world) responder(over link.Agent) link.ResponderConfig {
 	return link.ResponderConfig{
 		Site: siteID, Conn: w.nc, Agent: over, Key: w.key, Trust: w.trust, Dir: filepath.Join(w.dir, "link"),
 		Describe: func(context.Context) (broker.SiteAgent, error) {
-			return broker.SiteAgent{Version: "1.2.3", Scheduler: "slurm", SchedulerOK: true, StartedAt: w.auth.now, Trust: digestOf("trust"), DiskUsed: 5, DiskFree: 6, DiskBound: 7}, nil
+			return broker.SiteAgent{Version: "1.2.3", Scheduler: "slurm", SchedulerOK: true, StartedAt: w.auth.Now, Trust: ordertest.DigestOf("trust"), DiskUsed: 5, DiskFree: 6, DiskBound: 7}, nil
 		},
 	}
 }
 
-func (w *world) issue(id broker.AttemptID) broker.SignedOrder { return w.auth.issue(w.tb, id, nil) }
+func (w *world) issue(id broker.AttemptID) broker.SignedOrder { return w.auth.Issue(w.tb, id, nil) }
 
 // done waits until an attempt is reported done.
 func (w *world) done(s interface {
@@ -333,7 +341,7 @@ func (w *world) train(l broker.Launch) agent.Status {
 	sp, err2 := spool.Create(filepath.Join(l.Dir, "spool"))
 	err = errors.Join(f.Close(), err2)
 	if err == nil {
-		at := w.auth.now
+		at := w.auth.Now
 		err = errors.Join(
 			os.WriteFile(filepath.Join(l.Dir, "out", "model.bin"), bytes.Repeat([]byte("w"), w.size), 0o600),
 			sp.Append(spool.Record{Kind: spool.KindStarted, At: at}),
