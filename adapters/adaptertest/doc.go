@@ -19,5 +19,6 @@
 //
 // The suite counts starts where they happen, in a file that the program itself
 // writes, never in what the adapter says. It knows no adapter. Time is never
-// asserted but as a ceiling. Start reading at suite.go, then program.go.
+// asserted but as a ceiling. Start reading at suite.go, then program.go; bench.go is
+// what the adapters' benchmarks share.
 package adaptertest

@@ -7,14 +7,13 @@ import (
 	"crypto/rand"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/adapters/adaptertest"
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/broker"
 )
@@ -49,8 +48,8 @@ func BenchmarkSubmitHeld(b *testing.B) {
 			ls[i] = sample
 			ls[i].Name = strings.ToLower(rand.Text())
 		}
-		one := func() { adapter += parallel(b, flight, ls[:batch], s.Submit) }
-		two := func() { loop += parallel(b, flight, ls[batch:], bare) }
+		one := func() { adapter += adaptertest.InFlight(b, flight, ls[:batch], s.Submit) }
+		two := func() { loop += adaptertest.InFlight(b, flight, ls[batch:], bare) }
 		if jobs/batch%2 == 0 { // in turns, since a longer queue is slower
 			one()
 			two()
@@ -60,7 +59,7 @@ func BenchmarkSubmitHeld(b *testing.B) {
 		}
 		jobs += batch
 		b.StopTimer()
-		parallel(b, flight, ls, func(ctx context.Context, l broker.Launch) error {
+		adaptertest.InFlight(b, flight, ls, func(ctx context.Context, l broker.Launch) error {
 			_, _, err := cluster.API.Jobs().Deregister(l.Name, true, (&api.WriteOptions{Namespace: cluster.Namespace}).WithContext(ctx))
 			return err
 		})
@@ -72,9 +71,10 @@ func BenchmarkSubmitHeld(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkBulkCancel ends 200 running launches, eight in flight, through the
-// adapter and, in turns, by a bare loop that sends the same requests (read the
-// job, end it), and reports the ratio of their rates. The target is 0.9.
+// BenchmarkBulkCancel ends 200 running launches, half of them through the adapter
+// and side by side half by a bare loop that sends the same requests (read the
+// job, end it), eight in flight, and reports the ratio of their rates. The target
+// is 0.9.
 func BenchmarkBulkCancel(b *testing.B) {
 	const flight, batch = 8, 100 // of each, 200 together
 	s := open(b, settings(b))
@@ -86,7 +86,7 @@ func BenchmarkBulkCancel(b *testing.B) {
 		_, _, err := cluster.API.Jobs().Deregister(l.Name, false, (&api.WriteOptions{Namespace: cluster.Namespace}).WithContext(ctx))
 		return err
 	}
-	var adapter, loop time.Duration
+	var compared adaptertest.Compared
 	var jobs int
 	for b.Loop() {
 		b.StopTimer()
@@ -96,19 +96,13 @@ func BenchmarkBulkCancel(b *testing.B) {
 			ls[i].Resources.GPUsPerNode, ls[i].Resources.GPUType = 0, ""
 			ls[i].Argv = []string{"/bin/sleep", "600"}
 		}
-		parallel(b, flight, ls, s.Submit)
+		adaptertest.InFlight(b, flight, ls, s.Submit)
 		require.Eventually(b, func() bool {
 			sts, err := s.Watch(b.Context(), ls)
 			return err == nil && len(sts) == len(ls) && !slices.ContainsFunc(sts, func(st agent.Status) bool { return !running(st) })
 		}, 5*time.Minute, 100*time.Millisecond)
 		b.StartTimer()
-		if jobs/batch%2 == 0 {
-			adapter += parallel(b, flight, ls[:batch], s.Cancel)
-			loop += parallel(b, flight, ls[batch:], bare)
-		} else {
-			loop += parallel(b, flight, ls[batch:], bare)
-			adapter += parallel(b, flight, ls[:batch], s.Cancel)
-		}
+		compared.SideBySide(b, flight, ls[:batch], ls[batch:], s.Cancel, bare)
 		jobs += batch
 		b.StopTimer()
 		require.Eventually(b, func() bool {
@@ -117,29 +111,5 @@ func BenchmarkBulkCancel(b *testing.B) {
 		}, 5*time.Minute, 100*time.Millisecond)
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(jobs)/adapter.Seconds(), "cancels/s")
-	b.ReportMetric(float64(jobs)/loop.Seconds(), "bare-cancels/s")
-	b.ReportMetric(loop.Seconds()/adapter.Seconds(), "ratio")
-	b.ReportMetric(0, "ns/op")
-}
-
-func parallel(b *testing.B, n int, ls []broker.Launch, do func(context.Context, broker.Launch) error) time.Duration {
-	b.Helper()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, n)
-	began := time.Now()
-	for w := range n {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(ls) && errs[w] == nil; i = next.Add(1) - 1 {
-				errs[w] = do(b.Context(), ls[i])
-			}
-		})
-	}
-	wg.Wait()
-	took := time.Since(began)
-	for _, err := range errs {
-		require.NoError(b, err)
-	}
-	return took
+	compared.Report(b, jobs, flight, "cancels/s")
 }

@@ -4,15 +4,13 @@ package slurmrest_test
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/valico-hpc/valico/adapters/adaptertest"
 	"github.com/valico-hpc/valico/adapters/slurmrest"
 	"github.com/valico-hpc/valico/broker"
 	"github.com/valico-hpc/valico/slurm"
@@ -35,10 +33,10 @@ func BenchmarkSubmitHeld(b *testing.B) {
 			ls[i].OrderDigest = broker.DigestOf([]byte(ls[i].Name))
 		}
 		one := func() {
-			adapter += parallel(b, flight, ls[:batch], func(ctx context.Context, l broker.Launch) error { return s.Submit(ctx, l) })
+			adapter += adaptertest.InFlight(b, flight, ls[:batch], func(ctx context.Context, l broker.Launch) error { return s.Submit(ctx, l) })
 		}
 		two := func() {
-			loop += parallel(b, flight, ls[batch:], func(ctx context.Context, l broker.Launch) error {
+			loop += adaptertest.InFlight(b, flight, ls[batch:], func(ctx context.Context, l broker.Launch) error {
 				return submitBare(ctx, bare, l)
 			})
 		}
@@ -64,50 +62,35 @@ func BenchmarkSubmitHeld(b *testing.B) {
 // loop that sends the same requests, and reports the ratio of their rates. The
 // target is 0.9. Half are held, half wait or run.
 //
-// Eight workers cancel one job by the one way and one by the other, in turns:
-// slurmctld schedules what became free meanwhile, one such pause is longer than
-// 100 cancellations, and so it strikes both alike.
+// They are cancelled side by side: slurmctld schedules what became free meanwhile,
+// and one such pause is longer than 100 cancellations.
 func BenchmarkCancelBulk(b *testing.B) {
 	const flight, batch = 8, 200
 	s, bare, first := bench(b)
 	require.NoError(b, bare.Ping(b.Context())) // it agrees on a version
-	var adapter, loop atomic.Int64
-	timed := func(sum *atomic.Int64, do func() error) error {
-		began := time.Now()
-		err := do()
-		sum.Add(int64(time.Since(began)))
-		return err
-	}
-	var jobs, requests int64
+	var compared adaptertest.Compared
+	var jobs int
+	var requests int64
 	for b.Loop() {
 		b.StopTimer()
 		ls, ids := cancellable(b, s, first, 2*batch)
 		// What was submitted first runs first, and ends slower: both ways get of each.
-		pairs := make([]broker.Launch, 0, batch)
-		other := map[string]broker.Launch{}
-		for i := 0; i < len(ls); i += 4 {
-			pairs = append(pairs, ls[i], ls[i+1])
-			other[ls[i].Name], other[ls[i+1].Name] = ls[i+2], ls[i+3]
+		var ours, theirs []broker.Launch
+		for i, l := range ls {
+			if i%4 < 2 {
+				ours = append(ours, l)
+			} else {
+				theirs = append(theirs, l)
+			}
 		}
 		before := s.Requests()
 		b.StartTimer()
-		parallel(b, flight, pairs, func(ctx context.Context, l broker.Launch) error {
-			one := func() error { return timed(&adapter, func() error { return s.Cancel(ctx, l) }) }
-			two := func() error {
-				return timed(&loop, func() error { return bare.Cancel(ctx, ids[other[l.Name].Name]) })
-			}
-			if ids[l.Name]%4 < 2 {
-				one, two = two, one
-			}
-			return errors.Join(one(), two())
-		})
+		compared.SideBySide(b, flight, ours, theirs, s.Cancel, func(ctx context.Context, l broker.Launch) error { return bare.Cancel(ctx, ids[l.Name]) })
 		requests += s.Requests() - before
 		jobs += batch
 	}
-	require.Equal(b, jobs, requests, "one request for each")
-	b.ReportMetric(float64(2*jobs*flight)/time.Duration(adapter.Load()+loop.Load()).Seconds(), "cancels/s")
-	b.ReportMetric(float64(loop.Load())/float64(adapter.Load()), "ratio")
-	b.ReportMetric(0, "ns/op")
+	require.EqualValues(b, jobs, requests, "one request for each")
+	compared.Report(b, jobs, flight, "cancels/s")
 }
 
 // bench is a scheduler whose slurmrestd runs, a bare client of the same
@@ -136,7 +119,7 @@ func cancellable(b *testing.B, s *slurmrest.Scheduler, like broker.Launch, n int
 		ls[i].Hold = i%2 == 0
 		ls[i].Resources.GPUsPerNode = 0
 	}
-	parallel(b, 8, ls, s.Submit)
+	adaptertest.InFlight(b, 8, ls, s.Submit)
 	for _, l := range ls {
 		st, err := s.Find(b.Context(), l)
 		require.NoError(b, err)
@@ -159,25 +142,4 @@ func submitBare(ctx context.Context, c *slurm.Client, l broker.Launch) error {
 	}
 	_, err = c.Job(ctx, sub.ID)
 	return err
-}
-
-func parallel(b *testing.B, n int, ls []broker.Launch, do func(context.Context, broker.Launch) error) time.Duration {
-	b.Helper()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, n)
-	began := time.Now()
-	for w := range n {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(ls) && errs[w] == nil; i = next.Add(1) - 1 {
-				errs[w] = do(b.Context(), ls[i])
-			}
-		})
-	}
-	wg.Wait()
-	took := time.Since(began)
-	for _, err := range errs {
-		require.NoError(b, err)
-	}
-	return took
 }
