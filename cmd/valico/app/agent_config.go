@@ -1,16 +1,11 @@
 package app
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/valico-hpc/valico/broker"
 )
@@ -84,16 +79,8 @@ func DefaultAgentConfig() AgentConfig {
 // LoadAgentConfig reads a file over the defaults. An unknown key is an error.
 func LoadAgentConfig(path string) (AgentConfig, error) {
 	c := DefaultAgentConfig()
-	b, err := os.ReadFile(path) //nolint:gosec // the operator's own file
-	if err != nil {
-		return c, fmt.Errorf("read the configuration: %w", err)
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	return c, nil
+	err := readConfig(path, &c)
+	return c, err
 }
 
 // Validate reports every problem at once, each with its path.

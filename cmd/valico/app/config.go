@@ -102,16 +102,22 @@ func DefaultConfig() Config {
 // LoadConfig reads a file over the defaults. An unknown key is an error.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
+	err := readConfig(path, &c)
+	return c, err
+}
+
+// readConfig reads an operator's file over what c holds.
+func readConfig(path string, c any) error {
 	b, err := os.ReadFile(path) //nolint:gosec // the operator's own file
 	if err != nil {
-		return c, fmt.Errorf("read the configuration: %w", err)
+		return fmt.Errorf("read the configuration: %w", err)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("configuration %s: %w", path, err)
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("configuration %s: %w", path, err)
 	}
-	return c, nil
+	return nil
 }
 
 // Validate reports every problem at once, each with its path.
