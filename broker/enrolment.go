@@ -12,8 +12,8 @@ type Enrolment struct {
 	At     time.Time
 }
 
-// BrokerRecord is what a remote site pins of its broker, and where it finds it.
-type BrokerRecord struct {
+// Counterpart is what a remote site pins of its broker, and where it finds it.
+type Counterpart struct {
 	Site   SiteID
 	Name   string // of the site
 	URL    string // https://host[:port]

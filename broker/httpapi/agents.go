@@ -17,7 +17,7 @@ type Agents interface {
 	Enrol(ctx context.Context, e broker.Enrolment) error
 	Enrolments(ctx context.Context) ([]broker.Enrolment, error)
 	// BrokerRecord is what the site pins of this broker.
-	BrokerRecord(ctx context.Context, s broker.Site) (broker.BrokerRecord, error)
+	BrokerRecord(ctx context.Context, s broker.Site) (broker.Counterpart, error)
 	// Alerts lists a site's alerts, the newest first.
 	Alerts(ctx context.Context, site broker.SiteID, limit int) ([]broker.SiteAlert, error)
 }
@@ -53,14 +53,23 @@ func (s *Server) remote() (Agents, error) {
 	return s.d.Agents, nil
 }
 
-func (s *Server) showAgent(ctx context.Context, in *SitePath) (*body[wire.SiteAgent], error) {
+// remoteSite is the port with the site that a request is about.
+func (s *Server) remoteSite(ctx context.Context, name string) (Agents, broker.Site, error) {
 	agents, err := s.remote()
 	if err != nil {
-		return nil, err
+		return nil, broker.Site{}, err
 	}
-	site, err := s.d.Store.Site(ctx, in.Name)
+	site, err := s.d.Store.Site(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("read site: %w", err)
+		return nil, broker.Site{}, fmt.Errorf("read site: %w", err)
+	}
+	return agents, site, nil
+}
+
+func (s *Server) showAgent(ctx context.Context, in *SitePath) (*body[wire.SiteAgent], error) {
+	agents, site, err := s.remoteSite(ctx, in.Name)
+	if err != nil {
+		return nil, err
 	}
 	out, err := siteAgent(ctx, agents, site)
 	if err != nil {
@@ -75,13 +84,9 @@ type enrolInput struct {
 }
 
 func (s *Server) enrolAgent(ctx context.Context, in *enrolInput) (*body[wire.SiteAgent], error) {
-	agents, err := s.remote()
+	agents, site, err := s.remoteSite(ctx, in.Name)
 	if err != nil {
 		return nil, err
-	}
-	site, err := s.d.Store.Site(ctx, in.Name)
-	if err != nil {
-		return nil, fmt.Errorf("read site: %w", err)
 	}
 	if err := agents.Enrol(ctx, s.enrolment(ctx, site.ID, in.Body)); err != nil {
 		return nil, fmt.Errorf("enrol agent: %w", err)

@@ -29,7 +29,7 @@ type BrokerRecord struct {
 const SchemaBrokerRecord = "valico-broker/v1"
 
 // NewBrokerRecord is the form in which a record travels.
-func NewBrokerRecord(r broker.BrokerRecord) BrokerRecord {
+func NewBrokerRecord(r broker.Counterpart) BrokerRecord {
 	return BrokerRecord{
 		Schema: SchemaBrokerRecord, Site: string(r.Site), Name: r.Name, URL: r.URL, Order: string(r.Order), Image: string(r.Image),
 		Link: string(r.Link), Ledger: r.Ledger,

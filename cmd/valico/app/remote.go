@@ -162,8 +162,8 @@ func (s siteAdder) Enrol(ctx context.Context, e broker.Enrolment) error {
 }
 
 // BrokerRecord is what a site pins of this broker.
-func (s siteAdder) BrokerRecord(_ context.Context, site broker.Site) (broker.BrokerRecord, error) {
-	r := broker.BrokerRecord{Site: site.ID, Name: site.Name, URL: s.app.cfg.Agents.URL, Ledger: s.app.keys.ledgerPublic}
+func (s siteAdder) BrokerRecord(_ context.Context, site broker.Site) (broker.Counterpart, error) {
+	r := broker.Counterpart{Site: site.ID, Name: site.Name, URL: s.app.cfg.Agents.URL, Ledger: s.app.keys.ledgerPublic}
 	for to, key := range map[*[]byte]crypto.Signer{&r.Order: s.app.keys.order, &r.Image: s.app.keys.image, &r.Link: s.app.keys.link} {
 		b, err := dsse.MarshalPublicPEM(key.Public())
 		if err != nil {
