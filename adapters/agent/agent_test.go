@@ -388,14 +388,6 @@ func TestAFaultIsTriedAgainEverMoreSlowly(t *testing.T) {
 	require.Equal(t, broker.OutcomeOK, s.finish(a, att).Outcome)
 }
 
-func TestTwoAgentsNeverShareASite(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	s.open(s.config())
-	_, err := agent.New(s.config())
-	require.Equal(t, "site_in_use", broker.CodeOf(err))
-}
-
 func readAll(t *testing.T, rc io.ReadCloser) (string, error) {
 	t.Helper()
 	b, err := io.ReadAll(rc)

@@ -63,3 +63,11 @@ func TestARootAgentOpensNoFolderThatOthersCouldSwap(t *testing.T) {
 		})
 	}
 }
+
+func TestTwoAgentsNeverShareASite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.open(s.config())
+	_, err := agent.New(s.config())
+	require.Equal(t, "site_in_use", broker.CodeOf(err))
+}
