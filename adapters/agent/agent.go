@@ -42,6 +42,8 @@ type Config struct {
 	ImageBytes     int64         // bytes of images kept at most; 0 sets no bound but the disk's
 	CkptBytes      int64         // bytes that the checkpoints of one job may take; 256 GiB
 	CkptKeep       time.Duration // how long they stay after the newest attempt of a job that did not succeed; 7 days
+	AttemptKeep    time.Duration // how long the folder of an ended attempt stays once nobody needs it; 7 days
+	AttemptBytes   int64         // bytes that the folders of ended attempts may take; 10 GiB
 
 	Now func() time.Time // time.Now
 	Log *slog.Logger     // discards
@@ -65,10 +67,11 @@ type Agent struct {
 	mu      sync.Mutex
 	entries map[broker.AttemptID]*entry
 	shelf   shelf
+	yard    yard
 	mute    bool           // the scheduler did not answer when it was last asked
 	muted   time.Time      // since when it has not
 	steps   sync.WaitGroup // those that run
-	swept   time.Time      // when old checkpoints were looked for
+	swept   time.Time      // when what is old was looked for
 }
 
 // New opens a site's folder and takes up its journal.
@@ -137,7 +140,11 @@ func (c *Config) defaults() {
 	if c.CkptBytes <= 0 {
 		c.CkptBytes = 256 << 30
 	}
+	if c.AttemptBytes <= 0 {
+		c.AttemptBytes = 10 << 30
+	}
 	def(&c.CkptKeep, 7*24*time.Hour)
+	def(&c.AttemptKeep, 7*24*time.Hour)
 	if c.Accounts == nil {
 		c.Accounts = func(string) (int, int, error) { return os.Geteuid(), os.Getegid(), nil }
 	}
@@ -201,7 +208,7 @@ func (a *Agent) wake() {
 // pass asks the scheduler once for all and begins a step of every attempt of
 // which none runs. A long step, such as staging a large image, holds nobody up.
 func (a *Agent) pass(ctx context.Context) {
-	a.sweepCkpts(ctx)
+	a.sweepOld(ctx)
 	idle := a.idle()
 	seen, asked := a.watch(ctx, idle)
 	for _, e := range idle {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -153,17 +152,10 @@ func removeCkpt(dir string) error {
 	return removeTree(old)
 }
 
-// sweepEvery is how often old checkpoints are looked for.
-const sweepEvery = 10 * time.Minute
-
 // sweepCkpts removes the checkpoints of jobs of which nothing is under way and
 // nothing was for Config.CkptKeep. It runs in the one goroutine of passes.
 func (a *Agent) sweepCkpts(ctx context.Context) {
 	now := a.now()
-	if now.Sub(a.swept) < sweepEvery {
-		return
-	}
-	a.swept = now
 	parent := filepath.Join(a.cfg.Dir, "ckpt")
 	entries, err := os.ReadDir(parent)
 	if err != nil {

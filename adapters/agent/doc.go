@@ -54,6 +54,19 @@
 // first (room.go). Without room a start ends as launch_failed, site_disk_full;
 // what runs keeps its image.
 //
+// Of an attempt that ended, folder and kept order go Config.AttemptKeep after it
+// was sealed, earlier, the oldest first, when all of them take more than
+// Config.AttemptBytes, and never before nobody needs them (keep.go): its outputs
+// lie in the quarantine, which this never touches; everything it said was
+// acknowledged; and the order's not_after is an hour past. The journal record
+// stays, a kilobyte or two, with the outcome: a broker that was away is still told,
+// and every order of the attempt is refused. So a second start has three things
+// against it: the record, for the agent; the folder that was taken out of its place
+// whole, so that a launcher finds the order with its start mark or neither; and
+// not_after, for a launcher that holds the order already. What was not acknowledged
+// is never dropped: it counts, and beyond the bound new starts end as
+// launch_failed, site_disk_full. What runs is not counted and goes on.
+//
 // What others at the site can learn. Other users of the scheduler: the launch's
 // name, its account, its sizes and the digest of its order. Other users of a file
 // system: the names of attempts' folders if they know them from the scheduler

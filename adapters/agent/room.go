@@ -179,7 +179,7 @@ func (a *Agent) stocked(path string, size int64) bool {
 	return true
 }
 
-func full(size int64, err error) error {
+func full(size int64, err error) *broker.Error {
 	return &broker.Error{
 		Kind: broker.KindForbidden, Code: CodeDiskFull, Message: "the site has no room for the job's image", Value: fmt.Sprintf("%d bytes", size),
 		Rule: "a site keeps as much of images as its operator allows, and leaves room for what runs", Help: "submit it again when other jobs have ended, or with a smaller image",

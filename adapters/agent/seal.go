@@ -66,11 +66,12 @@ func (a *Agent) sealOutputs(ctx context.Context, e *entry) error {
 		return err
 	}
 	a.clear(ctx, r)
+	a.countEnded(e)
 	return nil
 }
 
 // clear removes what is not needed any more. Order, start mark and spool stay:
-// together they refuse a second start and say what happened.
+// together they refuse a second start and say what happened (keep.go).
 func (a *Agent) clear(ctx context.Context, r record) {
 	dir := a.attemptDir(r.Attempt)
 	over := []string{filepath.Join(dir, "out")}

@@ -35,6 +35,9 @@ func (a *Agent) stage(ctx context.Context, r record) error {
 	if err != nil {
 		return fmt.Errorf("read the kept order: %w", err)
 	}
+	if err := a.makeWay(ctx, int64(len(raw))); err != nil {
+		return err
+	}
 	if err := a.stageImage(ctx, o); err != nil {
 		return err
 	}
