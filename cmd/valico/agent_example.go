@@ -20,7 +20,14 @@ accounts: {}
 isolation: userns          # how nodes shut a workload in: userns or none
 status_max_age: 15m        # how old a permit's status may be when a job starts
 kill_margin: 30s           # from TERM to KILL
-image_bytes: 500000000000  # kept of images; those that no job needs go first, 0: as much as the disk holds
+
+# What is kept of what has ended. What runs, what was not reported and the quarantine stay.
+keep:
+  attempt_keep: 168h            # folders of ended attempts
+  attempt_bytes: 10000000000    # all of them; the oldest go earlier, else new starts end as site_disk_full
+  ckpt_keep: 168h               # checkpoints of jobs that did not succeed
+  ckpt_bytes: 250000000000      # of one job
+  image_bytes: 500000000000     # images; those that no job needs go first, 0: as much as the disk holds
 
 scheduler: slurm           # or nomad, or local: as the agent's own user
 slurm:

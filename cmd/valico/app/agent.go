@@ -187,7 +187,7 @@ func (p *AgentProcess) openAgent(ctx context.Context, nc *nats.Conn, dial link.D
 	}
 	c := agent.Config{
 		Site: site.ID, Dir: p.cfg.Dir, ExecPath: execPath, Scheduler: sched, Publisher: pub, PollEvery: p.cfg.Poll,
-		KillMargin: p.cfg.KillMargin, ImageBytes: p.cfg.ImageBytes, Log: p.cfg.Log, Step: p.cfg.Step, Accounts: p.cfg.identities().Account,
+		KillMargin: p.cfg.KillMargin, Log: p.cfg.Log, Step: p.cfg.Step, Accounts: p.cfg.identities().Account,
 		Blobs: pulled{site: site.ID, url: p.record.URL, key: p.key, now: time.Now, client: &http.Client{
 			Transport: &http.Transport{
 				DialContext: dial, TLSClientConfig: roots, TLSHandshakeTimeout: 20 * time.Second,
@@ -196,6 +196,7 @@ func (p *AgentProcess) openAgent(ctx context.Context, nc *nats.Conn, dial link.D
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}},
 	}
+	p.cfg.Keep.bound(&c)
 	if p.rules != nil {
 		c.Rules = p.rules
 	}
@@ -233,7 +234,7 @@ func (p *AgentProcess) describe(context.Context) (broker.SiteAgent, error) {
 		return d, err
 	}
 	d.DiskUsed, err = p.agent.ImageBytes()
-	d.DiskBound = p.cfg.ImageBytes
+	d.DiskBound = p.cfg.Keep.ImageBytes
 	return d, err
 }
 

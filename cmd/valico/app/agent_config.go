@@ -45,11 +45,10 @@ type AgentConfig struct {
 	KillMargin time.Duration `yaml:"kill_margin"`
 	Poll       time.Duration `yaml:"poll"`
 	Exec       string        `yaml:"exec"` // valico-exec as the nodes see it
-	// ImageBytes bounds what the site keeps of images; 0 sets no bound but the
-	// disk's. Images that no job needs are removed, the least recently used first.
-	ImageBytes int64        `yaml:"image_bytes"`
-	Slurm      *SlurmConfig `yaml:"slurm,omitempty"`
-	Nomad      *NomadConfig `yaml:"nomad,omitempty"`
+	// Keep bounds what the site keeps of what has ended.
+	Keep  KeepConfig   `yaml:"keep"`
+	Slurm *SlurmConfig `yaml:"slurm,omitempty"`
+	Nomad *NomadConfig `yaml:"nomad,omitempty"`
 
 	Log *slog.Logger `yaml:"-"`
 	// Step is told the name of each point between two writes; the kill tests
@@ -72,7 +71,7 @@ type AgentDataset struct {
 func DefaultAgentConfig() AgentConfig {
 	return AgentConfig{
 		Isolation: broker.IsolationUserNS, StatusMaxAge: 15 * time.Minute, KeyEpochMin: 1, MinUID: 1000, MaxNodes: 1,
-		KillMargin: 30 * time.Second, Poll: 500 * time.Millisecond,
+		KillMargin: 30 * time.Second, Poll: 500 * time.Millisecond, Keep: defaultKeep(),
 	}
 }
 
@@ -99,9 +98,7 @@ func (c AgentConfig) Validate() error {
 			bad(key, "%q must be an absolute path", p)
 		}
 	}
-	if c.ImageBytes < 0 {
-		bad("image_bytes", "must not be negative, got %d", c.ImageBytes)
-	}
+	c.Keep.validate(bad)
 	if c.Rules != (RulesConfig{}) && (!filepath.IsAbs(c.Rules.Dir) || !c.Rules.Digest.Valid()) {
 		bad("rules", "dir is an absolute path and digest a sha256:…, got %q and %q", c.Rules.Dir, c.Rules.Digest)
 	}

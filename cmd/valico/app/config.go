@@ -35,6 +35,9 @@ type Config struct {
 	StatusMaxAge time.Duration `yaml:"status_max_age"`
 	// Poll is how often dispatch and agents look at running work.
 	Poll time.Duration `yaml:"poll"`
+	// Keep bounds what each site whose agent runs in this process keeps of what
+	// has ended.
+	Keep KeepConfig `yaml:"keep"`
 	// Agents says where the agents of remote sites connect.
 	Agents AgentsConfig `yaml:"agents,omitempty"`
 	// Slurm says how the agent of each Slurm site reaches its scheduler.
@@ -95,7 +98,7 @@ type NomadConfig struct {
 // DefaultConfig is what a broker without a file runs with.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8420", StatusMaxAge: 15 * time.Minute, Poll: 500 * time.Millisecond,
+		Listen: "127.0.0.1:8420", StatusMaxAge: 15 * time.Minute, Poll: 500 * time.Millisecond, Keep: defaultKeep(),
 	}
 }
 
@@ -147,6 +150,7 @@ func (c Config) Validate() error {
 	if c.Poll <= 0 {
 		bad("poll", "must be positive, got %s", c.Poll)
 	}
+	c.Keep.validate(bad)
 	c.Agents.validate(bad)
 	for name, s := range c.Slurm {
 		if s.Conf == "" {

@@ -33,13 +33,18 @@ func (p probe) Host(_ context.Context, s broker.Site) ([]wire.ReportSection, err
 	return []wire.ReportSection{
 		{Title: "Processes and ports", Lines: processes()},
 		{Title: "How to cut it off", Lines: p.stop(s, dir)},
-		{Title: "What data it keeps", Lines: data(dir)},
+		{Title: "What data it keeps", Lines: append(data(dir), p.app.cfg.Keep.lines()...)},
 		{Title: "What was not looked at", Lines: unseen(s)},
 	}, nil
 }
 
 func line(name string, ok bool, text string) wire.ReportLine {
 	return wire.ReportLine{Name: name, Basis: wire.BasisMeasured, OK: ok, Text: text}
+}
+
+// byDesign is what tests hold the program to.
+func byDesign(name, text string) wire.ReportLine {
+	return wire.ReportLine{Name: name, Basis: wire.BasisDesign, OK: true, Text: text}
 }
 
 func notMeasured(name, why string) wire.ReportLine {
@@ -90,33 +95,30 @@ func processes() []wire.ReportLine {
 
 // stop are the commands that cut Valico off, from the gentlest on.
 func (p probe) stop(s broker.Site, dir string) []wire.ReportLine {
-	design := func(name, text string) wire.ReportLine {
-		return wire.ReportLine{Name: name, Basis: wire.BasisDesign, OK: true, Text: text}
-	}
 	out := []wire.ReportLine{
-		design("nothing_new", "valico site cordon "+s.Name+" --reason WHY   (what runs goes on)"),
-		design("empty_it", "valico site drain "+s.Name+" --reason WHY --wait   (what has not begun ends as cancelled)"),
+		byDesign("nothing_new", "valico site cordon "+s.Name+" --reason WHY   (what runs goes on)"),
+		byDesign("empty_it", "valico site drain "+s.Name+" --reason WHY --wait   (what has not begun ends as cancelled)"),
 	}
 	if dir != "" {
 		trust := filepath.Join(dir, "trust.json")
 		out = append(out,
-			design("without_us", "mv "+trust+" "+trust+".off   (the agent takes no order from then on; what it has staged, and what runs, goes on)"),
-			design("the_process", fmt.Sprintf("kill -TERM %d   (what runs goes on, and its outputs stay sealed)", os.Getpid())))
+			byDesign("without_us", "mv "+trust+" "+trust+".off   (the agent takes no order from then on; what it has staged, and what runs, goes on)"),
+			byDesign("the_process", fmt.Sprintf("kill -TERM %d   (what runs goes on, and its outputs stay sealed)", os.Getpid())))
 	}
 	accounts := slices.Compact(slices.Sorted(maps.Values(s.Accounts)))
 	switch s.Scheduler {
 	case schedulerSlurm:
 		for _, a := range accounts {
-			out = append(out, design("running_jobs", "scancel --user="+a+"   (all jobs of that account, whoever submitted them)"))
+			out = append(out, byDesign("running_jobs", "scancel --user="+a+"   (all jobs of that account, whoever submitted them)"))
 		}
 	case schedulerNomad:
 		ns := p.app.cfg.Nomad[s.Name].Namespace
 		if ns == "" {
 			ns = "default"
 		}
-		out = append(out, design("running_jobs", "nomad job status -namespace="+ns+", then nomad job stop -namespace="+ns+" JOB for each"))
+		out = append(out, byDesign("running_jobs", "nomad job status -namespace="+ns+", then nomad job stop -namespace="+ns+" JOB for each"))
 	case schedulerLocal:
-		out = append(out, design("running_jobs", "valico cancel JOB for each of valico jobs; each is a process that the broker started, above"))
+		out = append(out, byDesign("running_jobs", "valico cancel JOB for each of valico jobs; each is a process that the broker started, above"))
 	}
 	return out
 }

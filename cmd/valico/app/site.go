@@ -113,6 +113,7 @@ func (a *App) attach(ctx context.Context, s broker.Site) error {
 		Site: s.ID, Dir: dir, ExecPath: execPath, Scheduler: sched, Blobs: a.images, Publisher: pub,
 		PollEvery: a.cfg.Poll, KillMargin: s.KillMargin, Log: a.cfg.Log.With("site", s.Name), Step: a.cfg.Step,
 	}
+	a.cfg.Keep.bound(&c)
 	if s.Scheduler != schedulerLocal {
 		c.Accounts = lookup
 	}
