@@ -214,7 +214,7 @@ func TestKillNineOnSlurm(t *testing.T) {
 			}
 			r.prepare()
 			r.Start(point)
-			r.truth(r.ended(fmt.Sprintf("kill-slurm-%d", i)), want...)
+			r.truth(r.ended(fmt.Sprintf("kill-slurm-%d", i), brokertest.Job{}), want...)
 			r.Stop()
 		})
 	}

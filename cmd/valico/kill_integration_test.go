@@ -77,16 +77,17 @@ func (r *run) prepare() {
 	r.Stop()
 }
 
-// ended waits for the job's end while the broker that was to die dies, and
-// starts the next one whenever none runs.
-func (r *run) ended(key string) wire.Job {
+// ended submits a job and waits for its end while the broker that was to die
+// dies, and starts the next one whenever none runs.
+func (r *run) ended(key string, j brokertest.Job) wire.Job {
 	r.t.Helper()
+	j.Site = r.site
 	var job wire.Job
 	require.Eventually(r.t, func() bool {
 		r.Revive()
 		var err error
 		if job.ID == "" {
-			if job, err = r.Submit(r.t.Context(), brokertest.Job{Site: r.site}, key); err != nil {
+			if job, err = r.Submit(r.t.Context(), j, key); err != nil {
 				return false
 			}
 		}
@@ -96,7 +97,7 @@ func (r *run) ended(key string) wire.Job {
 		}
 		job = got
 		return broker.JobState(job.State).Terminal()
-	}, 90*time.Second, 50*time.Millisecond, "the job did not end: %+v\n%s", job, r.Log())
+	}, 90*time.Second, 50*time.Millisecond, "the job did not end: %+v\n%s", &job, r.Log())
 	return job
 }
 
@@ -195,7 +196,7 @@ func TestKillNineAtEveryStepOnTheLocalSite(t *testing.T) {
 			r := newRun(t, launcher, nil)
 			r.prepare()
 			r.Start(a.broker)
-			r.truth(r.ended("kill-"+fmt.Sprint(i)), want...)
+			r.truth(r.ended("kill-"+fmt.Sprint(i), brokertest.Job{}), want...)
 			r.Stop()
 		})
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,7 +35,7 @@ func TestKillNineBetweenTwoSegments(t *testing.T) {
 			r := newRun(t, filepath.Join(bin, "valico-exec"), nil)
 			r.prepare()
 			r.Start(point)
-			job := r.segmentsEnded("segments")
+			job := r.ended("segments", brokertest.Job{Args: `, "-segments", "2"`, More: "resume: {before: 10s, max_segments: 4}\n"})
 			require.Equal(t, "succeeded", job.State, "%+v\n%s", job, r.Log())
 			require.Len(t, job.Attempts, 2, "one segment follows another, once: %+v", job.Attempts)
 			for _, at := range job.Attempts {
@@ -50,31 +49,6 @@ func TestKillNineBetweenTwoSegments(t *testing.T) {
 			r.Stop()
 		})
 	}
-}
-
-// segmentsEnded submits a job of two segments and waits for its end, over every
-// death of the broker.
-func (r *run) segmentsEnded(key string) wire.Job {
-	r.t.Helper()
-	var job wire.Job
-	require.Eventually(r.t, func() bool {
-		r.Revive()
-		var err error
-		if job.ID == "" {
-			if job, err = r.Submit(r.t.Context(), brokertest.Job{
-				Site: r.site, Args: `, "-segments", "2"`, More: "resume: {before: 10s, max_segments: 4}\n",
-			}, key); err != nil {
-				return false
-			}
-		}
-		got, err := r.World.Client(demo.Developer).Job(r.t.Context(), job.ID)
-		if err != nil {
-			return false
-		}
-		job = got
-		return broker.JobState(job.State).Terminal()
-	}, 90*time.Second, 50*time.Millisecond, "the job did not end: %+v\n%s", &job, r.Log())
-	return job
 }
 
 // settledOnce checks clearances, budget and ledger after the end.
