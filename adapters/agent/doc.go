@@ -65,7 +65,9 @@
 // whole, so that a launcher finds the order with its start mark or neither; and
 // not_after, for a launcher that holds the order already. What was not acknowledged
 // is never dropped: it counts, and beyond the bound new starts end as
-// launch_failed, site_disk_full. What runs is not counted and goes on.
+// launch_failed, site_disk_full. One folder counts as no more than an attempt may
+// rightly leave, so that no account fills the bound for the others. What runs is
+// not counted and goes on.
 //
 // What others at the site can learn. Other users of the scheduler: the launch's
 // name, its account, its sizes and the digest of its order. Other users of a file

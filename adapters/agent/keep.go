@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/valico-hpc/valico/broker"
+	"github.com/valico-hpc/valico/broker/spool"
 	"github.com/valico-hpc/valico/images/disk"
 )
 
@@ -38,13 +39,16 @@ type yard struct {
 // record explains only the size is known: it counts, and nobody removes it.
 type leftover struct {
 	size     int64
+	ranks    int
 	sealedAt time.Time
 	notAfter time.Time
 	final    bool // everything it said was acknowledged
 }
 
 func newLeftover(size int64, r record) leftover {
-	return leftover{size: size, sealedAt: r.SealedAt, notAfter: r.NotAfter, final: r.final() && r.Digest != ""}
+	return leftover{
+		size: size, ranks: max(1, r.Limits.Nodes), sealedAt: r.SealedAt, notAfter: r.NotAfter, final: r.final() && r.Digest != "",
+	}
 }
 
 // mayGo says whether a leftover is needed by nobody: sealed, said, and of an order
@@ -79,13 +83,13 @@ func (a *Agent) sweepOld(ctx context.Context) {
 func (a *Agent) sweepAttempts(ctx context.Context) {
 	a.yard.mu.Lock()
 	defer a.yard.mu.Unlock()
-	if err := a.measure(); err != nil {
+	if err := a.measure(ctx); err != nil {
 		a.cfg.Log.WarnContext(ctx, "look for what ended attempts left", "error", err)
 		return
 	}
 	now := a.now()
 	for id, l := range a.yard.all {
-		if l.mayGo(now) && now.Sub(l.sealedAt) >= a.cfg.AttemptKeep {
+		if ctx.Err() == nil && l.mayGo(now) && now.Sub(l.sealedAt) >= a.cfg.AttemptKeep {
 			a.letGo(ctx, id)
 		}
 	}
@@ -98,7 +102,7 @@ func (a *Agent) makeWay(ctx context.Context, size int64) error {
 	a.yard.mu.Lock()
 	defer a.yard.mu.Unlock()
 	if !a.yard.measured {
-		if err := a.measure(); err != nil {
+		if err := a.measure(ctx); err != nil {
 			return err
 		}
 	}
@@ -130,7 +134,7 @@ func (a *Agent) evictAttempts(ctx context.Context, size int64) {
 		return cmp.Or(a.yard.all[x].sealedAt.Compare(a.yard.all[y].sealedAt), cmp.Compare(x, y))
 	})
 	for _, id := range goes {
-		if over <= 0 {
+		if over <= 0 || ctx.Err() != nil {
 			return
 		}
 		size := a.yard.all[id].size
@@ -193,15 +197,15 @@ func (a *Agent) removeAttempt(id broker.AttemptID) error {
 }
 
 // measure looks at all folders and kept orders. Callers hold the yard.
-func (a *Agent) measure() error {
+func (a *Agent) measure(ctx context.Context) error {
 	ids, err := a.leftoverIDs()
 	if err != nil {
 		return err
 	}
 	all := make(map[broker.AttemptID]leftover, len(ids))
 	for id := range ids {
-		l, keep, err := a.measureOne(id)
-		if err != nil {
+		l, keep, err := a.measureOne(ctx, id)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		if keep {
@@ -229,10 +233,11 @@ func (a *Agent) leftoverIDs() (map[broker.AttemptID]bool, error) {
 	return ids, nil
 }
 
-// measureOne says what an attempt keeps; false of one that has not ended.
-func (a *Agent) measureOne(id broker.AttemptID) (leftover, bool, error) {
+// measureOne says what an attempt keeps; false of one that has not ended. What a
+// crash, or a fault, kept from being cleared up after it was sealed goes now.
+func (a *Agent) measureOne(ctx context.Context, id broker.AttemptID) (leftover, bool, error) {
 	if l, ok := a.yard.all[id]; ok && l.final {
-		l.size = a.leftoverSize(id) // the account may have written there since
+		l.size = a.leftoverSize(id, l.ranks) // the account may have written there since
 		return l, true, nil
 	}
 	e, err := a.find(id)
@@ -240,13 +245,16 @@ func (a *Agent) measureOne(id broker.AttemptID) (leftover, bool, error) {
 		return leftover{}, false, err
 	}
 	if e == nil {
-		return leftover{size: a.leftoverSize(id)}, true, nil
+		return leftover{size: a.leftoverSize(id, 1), ranks: 1}, true, nil
 	}
 	r, _ := e.snapshot()
 	if r.State != stateSealed {
 		return leftover{}, false, nil
 	}
-	return newLeftover(a.leftoverSize(id), r), true, nil
+	a.clearFolder(ctx, r)
+	l := newLeftover(0, r)
+	l.size = a.leftoverSize(id, l.ranks)
+	return l, true, nil
 }
 
 // countEnded counts what an attempt leaves that was sealed just now.
@@ -255,16 +263,21 @@ func (a *Agent) countEnded(e *entry) {
 	a.yard.mu.Lock()
 	defer a.yard.mu.Unlock()
 	if a.yard.measured {
-		a.yard.all[r.Attempt] = newLeftover(a.leftoverSize(r.Attempt), r)
+		l := newLeftover(0, r)
+		l.size = a.leftoverSize(r.Attempt, l.ranks)
+		a.yard.all[r.Attempt] = l
 	}
 }
 
-// leftoverSize is what an attempt takes of the disk. What cannot be read, or goes
-// meanwhile, counts as nothing: its owner can hold nobody up with it.
-func (a *Agent) leftoverSize(id broker.AttemptID) int64 {
+// leftoverSize is what an attempt takes of the disk, and at most what it may
+// rightly leave: the folder is its account's, who could put anything there and must
+// not refuse everybody else's starts with it. What cannot be read, or goes
+// meanwhile, counts as nothing.
+func (a *Agent) leftoverSize(id broker.AttemptID, ranks int) int64 {
 	var n int64
+	most := int64(ranks)*spool.MaxSize + 1<<20
 	if fi, err := os.Lstat(a.orderPath(id)); err == nil {
-		n += taken(fi)
+		n, most = taken(fi), most+2*taken(fi)
 	}
 	root, err := os.OpenRoot(a.attemptDir(id)) // leads nowhere else, whatever its owner links there
 	if err != nil {
@@ -284,7 +297,7 @@ func (a *Agent) leftoverSize(id broker.AttemptID) int64 {
 		}
 		return nil
 	})
-	return n
+	return min(n, most)
 }
 
 // taken is what a file takes of the disk: holes take nothing.

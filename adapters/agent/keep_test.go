@@ -3,11 +3,13 @@ package agent_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/valico-hpc/valico/adapters/agent"
 	"github.com/valico-hpc/valico/adapters/order"
@@ -185,6 +187,50 @@ func TestALinkInAFolderIsRemovedAndWhatItNamesIsNot(t *testing.T) {
 	s.swept(a, 8*24*time.Hour)
 	require.NoDirExists(t, s.folder("att_1"))
 	require.FileExists(t, filepath.Join(other, "precious"))
+}
+
+// Who may run jobs may write into the folders of those that ended.
+func TestAnAccountCannotFillTheBoundForOthersWithOneFolder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.sched.work = func(l broker.Launch) agent.Status {
+		for n := range 3 { // not written, allocated
+			f, err := os.Create(filepath.Join(l.Dir, "junk"+strconv.Itoa(n)))
+			require.NoError(t, err)
+			require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, 64<<20))
+			require.NoError(t, f.Close())
+		}
+		return s.train(l)
+	}
+	c := s.config()
+	c.AttemptBytes = 100 << 20
+	a := s.open(c)
+	s.ran(a, "att_1")
+	require.Equal(t, broker.OutcomeOK, s.ran(a, "att_2").Outcome)
+	s.swept(a, 8*24*time.Hour)
+	require.NoDirExists(t, s.folder("att_1"))
+}
+
+func TestWhatACrashLeftUnclearedGoesAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := s.config()
+	c.Step = func(name string) {
+		if name == "journal_sealed" {
+			runtime.Goexit()
+		}
+	}
+	a := s.open(c)
+	require.NoError(t, a.Start(t.Context(), s.auth.Issue(t, att, nil)))
+	for range 4 {
+		aside(func() { a.Turn(t.Context()) })
+		s.clock.add(time.Second)
+	}
+	require.DirExists(t, filepath.Join(s.folder(att), "out"))
+	a = s.open(s.config())
+	s.finish(a, att)
+	require.NoDirExists(t, filepath.Join(s.folder(att), "out"))
+	require.NoDirExists(t, filepath.Join(s.folder(att), "root"))
 }
 
 // The agent dies at every point of a removal; the next one ends it, and between

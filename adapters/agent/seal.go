@@ -73,6 +73,11 @@ func (a *Agent) sealOutputs(ctx context.Context, e *entry) error {
 // clear removes what is not needed any more. Order, start mark and spool stay:
 // together they refuse a second start and say what happened (keep.go).
 func (a *Agent) clear(ctx context.Context, r record) {
+	a.clearFolder(ctx, r)
+	a.leaveCkpt(ctx, r)
+}
+
+func (a *Agent) clearFolder(ctx context.Context, r record) {
 	dir := a.attemptDir(r.Attempt)
 	over := []string{filepath.Join(dir, "out")}
 	for rank := range max(1, r.Limits.Nodes) {
@@ -83,7 +88,6 @@ func (a *Agent) clear(ctx context.Context, r record) {
 			a.cfg.Log.WarnContext(ctx, "clear up after an attempt", "attempt_id", r.Attempt, "folder", filepath.Base(p), "error", err)
 		}
 	}
-	a.leaveCkpt(ctx, r)
 }
 
 func (a *Agent) quarantine(id broker.AttemptID) string {
