@@ -12,7 +12,7 @@ func (s suite) cancelQueued(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.launch(t, Program{})
 	l.Hold = true
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	st := s.await(t, sched, l, s.Timeout, queued)
 	require.NotEmpty(t, st.Waiting.Code, "a queued launch says what it waits for")
 	require.NoError(t, sched.Cancel(t.Context(), l))
@@ -45,7 +45,7 @@ func (s suite) cancelEnded(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.launch(t, Program{Exit: 4})
 	require.NoError(t, sched.Cancel(t.Context(), l), "it is unknown")
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	s.await(t, sched, l, s.Timeout, ended)
 	require.NoError(t, sched.Cancel(t.Context(), l))
 	st := s.await(t, sched, l, s.Timeout, ended)

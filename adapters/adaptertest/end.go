@@ -20,7 +20,7 @@ func (s suite) exitCodes(t *testing.T) {
 		{0, broker.OutcomeOK}, {7, broker.OutcomeExit}, {77, broker.OutcomeExit},
 	} {
 		l := s.launch(t, Program{Exit: c.exit})
-		require.NoError(t, sched.Submit(t.Context(), l))
+		s.submit(t, sched, l)
 		st := s.await(t, sched, l, s.Timeout, ended)
 		require.Equal(t, c.outcome, st.Outcome, "exit %d", c.exit)
 		require.Equal(t, c.exit, st.ExitCode)
@@ -32,7 +32,7 @@ func (s suite) walltime(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.waits(t)
 	l.Resources.Walltime = s.Walltime
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	st := s.await(t, sched, l, s.Timeout+s.Walltime+s.Overtime, ended)
 	require.Equal(t, broker.OutcomeWalltime, st.Outcome)
 	s.settled(t, sched, l, st, 1)
@@ -41,7 +41,7 @@ func (s suite) walltime(t *testing.T) {
 func (s suite) usage(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.launch(t, Program{For: 1200 * time.Millisecond})
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	s.await(t, sched, l, s.Timeout, ended)
 	u := s.used(t, sched, l)
 	require.GreaterOrEqual(t, u.Elapsed, time.Second)
@@ -97,7 +97,7 @@ func (s suite) launchFailed(t *testing.T) {
 	}
 	l := s.waits(t)
 	sched := s.FailLaunch(t, &l)
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	st := s.await(t, sched, l, 2*s.Timeout, ended)
 	require.Equal(t, broker.OutcomeLaunchFailed, st.Outcome)
 	s.settled(t, sched, l, st, 0)
@@ -112,7 +112,7 @@ func (s suite) overBudget(t *testing.T) {
 	}
 	l := s.waits(t)
 	sched := s.OverBudget(t, &l)
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	st := s.await(t, sched, l, s.Timeout, ended)
 	require.Equal(t, broker.OutcomeLaunchFailed, st.Outcome)
 	require.Equal(t, broker.WaitBudgetAtSite, st.Waiting.Code)

@@ -14,8 +14,8 @@ import (
 func (s suite) twice(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.short(t)
-	require.NoError(t, sched.Submit(t.Context(), l))
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
+	s.submit(t, sched, l)
 	s.await(t, sched, l, s.Timeout, ended)
 	require.NoError(t, sched.Submit(t.Context(), l), "after its end too")
 	s.await(t, sched, l, s.Timeout, ended)
@@ -68,7 +68,7 @@ func (s suite) reopened(t *testing.T) {
 	s.starts(t, sched, l)
 	again := s.Reopen(t, sched)
 	s.await(t, again, l, s.Timeout, running)
-	require.NoError(t, again.Submit(t.Context(), l))
+	s.submit(t, again, l)
 	s.Programs.Release(t, l)
 	s.await(t, again, l, s.Timeout, func(st agent.Status) bool {
 		return st.State == agent.SchedulerEnded || st.State == agent.SchedulerGone
@@ -88,7 +88,7 @@ func (s suite) unknown(t *testing.T) {
 func (s suite) otherOrder(t *testing.T) {
 	t.Helper()
 	sched, l := s.New(t), s.short(t)
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	other := l
 	other.OrderDigest = broker.DigestOf([]byte("another order"))
 	_, err := sched.Find(t.Context(), other)
@@ -110,7 +110,7 @@ func (s suite) stranger(t *testing.T) {
 	m := s.launch(t, Program{For: time.Second})
 	m.Name, m.Account = l.Name, account // and the same order: only the account tells
 	m.OrderDigest = l.OrderDigest
-	require.NoError(t, theirs.Submit(t.Context(), m))
+	s.submit(t, theirs, m)
 	_, err := sched.Find(t.Context(), l)
 	require.Equal(t, broker.KindNotFound, broker.KindOf(err), "%v", err)
 	sts, err := sched.Watch(t.Context(), []broker.Launch{l})
@@ -134,7 +134,7 @@ func (s suite) watchMany(t *testing.T) {
 	var ls []broker.Launch
 	for range s.Many {
 		l := s.launch(t, Program{Exit: 3})
-		require.NoError(t, sched.Submit(t.Context(), l))
+		s.submit(t, sched, l)
 		ls = append(ls, l)
 	}
 	asked := append([]broker.Launch{s.short(t)}, ls...) // the first was never submitted

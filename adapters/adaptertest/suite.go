@@ -207,7 +207,7 @@ func queued(st agent.Status) bool  { return st.State == agent.SchedulerQueued }
 // started.
 func (s suite) starts(t *testing.T, sched agent.Scheduler, l broker.Launch) {
 	t.Helper()
-	require.NoError(t, sched.Submit(t.Context(), l))
+	s.submit(t, sched, l)
 	s.await(t, sched, l, s.Timeout, running)
 	require.Eventually(t, func() bool { return s.Programs.Starts(t, l) > 0 }, s.Timeout, 20*time.Millisecond)
 }
