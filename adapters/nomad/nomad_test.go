@@ -53,7 +53,7 @@ func says(status int, body string) http.HandlerFunc {
 
 func fake(t *testing.T, answer map[string]http.HandlerFunc) (*nomad.Scheduler, *scripted) {
 	t.Helper()
-	return patient(t, 500*time.Millisecond, answer)
+	return patient(t, 10*time.Second, answer)
 }
 
 // patient waits longer for an answer.
