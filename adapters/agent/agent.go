@@ -34,7 +34,7 @@ type Config struct {
 	Retry          time.Duration // how long after a fault a step is tried again, doubling to 30 s; 1 s
 	LostAfter      time.Duration // how long after a process is gone its outcome may still appear; 2 s
 	TelemetryGrace time.Duration // how long a sealed attempt waits for its telemetry; 10 s
-	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 15 min
+	UsageGrace     time.Duration // how long accounting may be unavailable before usage is estimated; 5 min
 	CallTimeout    time.Duration // how long one call of the scheduler may take; 1 min
 	Workers        int           // attempts looked after at once; 32
 	SealFiles      int           // files sealed of one attempt at most; 100 000
@@ -126,7 +126,7 @@ func (c *Config) defaults() {
 	def(&c.Retry, time.Second)
 	def(&c.LostAfter, 2*time.Second)
 	def(&c.TelemetryGrace, 10*time.Second)
-	def(&c.UsageGrace, 15*time.Minute)
+	def(&c.UsageGrace, 5*time.Minute)
 	def(&c.CallTimeout, time.Minute)
 	if c.Workers <= 0 {
 		c.Workers = 32
